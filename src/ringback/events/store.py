@@ -90,9 +90,7 @@ class LegRow:
     messages: int = 0
     trouble: int = 0  # Trouble bits
     numbers: dict[str, int] = field(default_factory=dict)  # digits (or lower-case user name) -> Role bits
-    keys: set[str] = field(
-        default_factory=set
-    )  # correlation keys, "icid:...", "session-id:...", "cid:...", ...
+    keys: set[str] = field(default_factory=set)  # correlation keys, "icid:...", "session-id:...", "cid:...", ...
     ref: str | None = None
 
 

@@ -81,9 +81,7 @@ class SearchResult:
     query: SessionQuery
     understood: str  # how the smart box was read: "number ending in 3355787", "Call-ID 7d0f3c1e@…"
     took_ms: float
-    searched_until_us: int | None = (
-        None  # an issue filter stopped here on its time budget; the cursor goes on
-    )
+    searched_until_us: int | None = None  # an issue filter stopped here on its time budget; the cursor goes on
 
 
 @dataclass(slots=True)

@@ -38,9 +38,7 @@ class Hop:
     source_port: int
     destination: str
     destination_port: int
-    agent: str = (
-        ""  # capture agent: HEP chunk 0x000c as decimal text, or the file's interface; "" when unknown
-    )
+    agent: str = ""  # capture agent: HEP chunk 0x000c as decimal text, or the file's interface; "" when unknown
 
 
 # Sighting.marks: the low 16 bits hold the IP identification field where IP_ID_KNOWN is set.
