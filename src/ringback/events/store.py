@@ -7,6 +7,7 @@ read names the environments it may see.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -59,6 +60,12 @@ class Trouble(IntFlag):
     LATE_RINGING = 32
     ABNORMAL_BYE = 64  # a BYE with a Reason other than normal clearing, or refused
     OTHER = 128
+
+
+def call_hash(environment: str, call_id: str) -> int:
+    """63 bits that stand for a leg in indexes and URLs: the same in every engine and every year."""
+    digest = hashlib.blake2b(f"{environment}\0{call_id}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
 
 
 @dataclass(slots=True)
@@ -160,6 +167,7 @@ class LegQuery:
     number: NumberPattern | None = None
     roles: int = 0  # Role bits `number` must match in; 0 any
     call_ids: tuple[str, ...] = ()
+    call_hashes: tuple[int, ...] = ()  # call_hash() of legs, or-ed: what a session's URL holds
     call_id_prefix: str = ""
     outcomes: tuple[str, ...] = ()
     codes: tuple[int, ...] = ()
