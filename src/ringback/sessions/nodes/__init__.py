@@ -1,0 +1,1 @@
+"""The node register: which capture id or address is which node."""

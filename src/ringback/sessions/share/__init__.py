@@ -1,0 +1,1 @@
+"""Links that show one session without a login, and who viewed which session."""
