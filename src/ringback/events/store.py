@@ -62,6 +62,9 @@ class Trouble(IntFlag):
     OTHER = 128
 
 
+FINE_OUTCOMES = frozenset({"answered", "registered", "unregistered", "succeeded", "in_progress"})
+
+
 def call_hash(environment: str, call_id: str) -> int:
     """63 bits that stand for a leg in indexes and URLs: the same in every engine and every year."""
     digest = hashlib.blake2b(f"{environment}\0{call_id}".encode(errors="surrogatepass"), digest_size=8).digest()
@@ -99,6 +102,11 @@ class LegRow:
     numbers: dict[str, int] = field(default_factory=dict)  # digits (or lower-case user name) -> Role bits
     keys: set[str] = field(default_factory=set)  # correlation keys, "icid:...", "session-id:...", "cid:...", ...
     ref: str | None = None
+
+    @property
+    def troubled(self) -> bool:
+        """A bad end or any mark of trouble: worth a diagnosis."""
+        return bool(self.trouble) or self.outcome not in FINE_OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,7 @@ class LegQuery:
     call_ids: tuple[str, ...] = ()
     call_hashes: tuple[int, ...] = ()  # call_hash() of legs, or-ed: what a session's URL holds
     call_id_prefix: str = ""
+    keys: tuple[str, ...] = ()  # correlation keys, or-ed
     outcomes: tuple[str, ...] = ()
     codes: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()

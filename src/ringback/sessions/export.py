@@ -1,0 +1,88 @@
+"""A session as a file to take along: pcap, text, JSON or SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+from ringback import clock
+from ringback.sessions.capture.pcap_writer import write_pcap
+from ringback.sessions.diagram.svg import advanced_svg
+from ringback.sessions.diagram.text import ladder
+from ringback.sessions.documents import session_document, to_json, traced_document
+from ringback.sessions.report import answer, headline, printable
+from ringback.sessions.schemas import OpenedSession, QueryError
+from ringback.sessions.story import Entry
+
+WIDTH = 120
+FORMATS = ("pcap", "text", "json", "svg")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    data: bytes
+    media_type: str
+    filename: str
+
+
+def exported(opened: OpenedSession, format_: str) -> Exported:
+    """Raises QueryError for a format that is none of FORMATS."""
+    stem = _stem(opened)
+    match format_:
+        case "pcap":
+            return Exported(_pcap(opened), "application/vnd.tcpdump.pcap", f"{stem}.pcap")
+        case "text":
+            return Exported(_text(opened).encode(), "text/plain; charset=utf-8", f"{stem}.txt")
+        case "json":
+            document = traced_document(opened.id, opened.session, opened.issues)
+            return Exported(to_json(document, pretty=True), "application/json", f"{stem}.json")
+        case "svg":
+            drawn = advanced_svg(opened.session, opened.issues, standalone=True)
+            return Exported(drawn.encode(), "image/svg+xml", f"{stem}.svg")
+        case _:
+            raise QueryError("format", f"{format_!r} is none of {', '.join(FORMATS)}")
+
+
+def _stem(opened: OpenedSession) -> str:
+    """session-20261122-120501-12103355787: what a person finds again in a folder of downloads."""
+    begun = clock.from_us(opened.session.started_us).strftime("%Y%m%d-%H%M%S")
+    caller = re.sub(r"[^A-Za-z0-9.+_-]", "", opened.session.caller)[:40]
+    return f"session-{begun}-{caller}" if caller else f"session-{begun}"
+
+
+def _pcap(opened: OpenedSession) -> bytes:
+    """Every sighting, as each probe saw it and when."""
+    sightings = [sighting for arrow in opened.session.arrows for sighting in arrow.sightings]
+    out = io.BytesIO()
+    write_pcap(out, sorted(sightings, key=lambda sighting: sighting.time_us))
+    return out.getvalue()
+
+
+def _text(opened: OpenedSession) -> str:
+    session = opened.session
+    document = session_document(session, opened.issues)
+    parts = [
+        headline(document),
+        *answer(document["issues"], width=WIDTH),
+        *(f"   Note: {printable(note)}" for note in session.notes),
+        "",
+        ladder(session, width=WIDTH, colour=False, issues=opened.issues),
+    ]
+    labels = {one.id: one.label for one in session.participants}
+    for entry in session.entries:
+        parts += ["", _heading(entry, labels), _raw(entry)]
+    return "\n".join(parts) + "\n"
+
+
+def _heading(entry: Entry, labels: dict[str, str]) -> str:
+    where = entry.node
+    if entry.arrow:
+        where = f"{labels.get(entry.arrow.source, '?')} -> {labels.get(entry.arrow.destination, '?')}"
+    return printable(f"#{entry.number} {clock.isoformat(entry.time_us)} {entry.kind} {where}")
+
+
+def _raw(entry: Entry) -> str:
+    if entry.arrow:
+        return entry.arrow.payload.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n")
+    return entry.log.text if entry.log else entry.text

@@ -1,0 +1,100 @@
+"""What can be done with sessions: search, count, open, diagnose, export. No HTTP, no files of the store.
+
+Everything is worked out from stored messages when it is asked for; nothing diagnosed is kept, so nothing is stale.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ringback.events.store import EventStore
+from ringback.sessions import opening, search
+from ringback.sessions.diagnose import Catalogue, diagnose
+from ringback.sessions.export import Exported, exported
+from ringback.sessions.schemas import (
+    Histogram,
+    IssueBrief,
+    OpenedSession,
+    QueryError,
+    SearchResult,
+    SessionQuery,
+    SessionRow,
+)
+from ringback.sessions.story import NodeInfo
+
+ISSUE_SEARCH_SECONDS = 4.0  # an issue filter diagnoses candidates for this long, then says how far it came
+CANDIDATES = 100  # rows read at a time while looking for an issue
+
+
+class SessionNotFound(LookupError):
+    """No leg of that id is stored in the environments asked for (never seen, or past its retention)."""
+
+
+class SessionService:
+    """Thread-safe: holds nothing but the store, the catalogue and a way to ask for the node register."""
+
+    def __init__(
+        self, events: EventStore, catalogue: Catalogue, nodes: Callable[[], Sequence[NodeInfo]] = tuple
+    ) -> None:
+        self._events = events
+        self._catalogue = catalogue
+        self._nodes = nodes
+
+    def search(self, query: SessionQuery) -> SearchResult:
+        """One page, newest first. Raises QueryError, and the store's SearchTimedOut, SegmentUnreadable."""
+        began = time.perf_counter()
+        result = self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
+        result.took_ms = (time.perf_counter() - began) * 1000
+        return result
+
+    def _search_issue(self, query: SessionQuery) -> SearchResult:
+        """Diagnoses candidates until the page is full, everything was read, or the time is over (then it says so)."""
+        definition = self._catalogue.get(query.issue)
+        if definition is None:
+            raise QueryError("issue", f"there is no issue {query.issue!r}; the guide lists them")
+        deadline = time.monotonic() + ISSUE_SEARCH_SECONDS
+        nodes = self._nodes()
+        found: list[SessionRow] = []
+        candidates = replace(query, limit=CANDIDATES)
+        while True:
+            result = search.page(self._events, candidates, nodes, troubled=True if definition.ends_session else None)
+            for count, row in enumerate(result.rows, 1):
+                if query.issue in self._diagnose_row(row):
+                    found.append(row)
+                late = time.monotonic() > deadline
+                if (len(found) == query.limit or late) and (count < len(result.rows) or result.cursor):
+                    cursor = search.cursor_after(result, count)
+                    until = row.started_us if late else None
+                    return replace(result, rows=found, cursor=cursor, query=query, searched_until_us=until)
+            if result.cursor is None:
+                return replace(result, rows=found, query=query)
+            candidates = replace(candidates, cursor=result.cursor)
+
+    def diagnose_rows(self, rows: Sequence[SessionRow]) -> None:
+        """Fill in `issue` of the rows that lack it."""
+        for row in rows:
+            if not row.diagnosed:
+                self._diagnose_row(row)
+
+    def _diagnose_row(self, row: SessionRow) -> set[str]:
+        issues = self.open(row.id, (row.environment,)).issues
+        row.issue = IssueBrief(issues[0].id, issues[0].severity, issues[0].title) if issues else None
+        row.diagnosed = True
+        return {issue.id for issue in issues}
+
+    def histogram(self, query: SessionQuery, buckets: int = 60) -> Histogram:
+        """Sessions begun over the interval, by outcome. An issue filter does not apply to it."""
+        return search.histogram(self._events, query, self._nodes(), buckets)
+
+    def open(self, session_id: str, environments: tuple[str, ...]) -> OpenedSession:
+        """The whole story of a session. Raises SessionNotFound."""
+        session = opening.open_session(self._events, session_id, environments, self._nodes())
+        if session is None:
+            raise SessionNotFound(session_id)
+        return OpenedSession(session_id, session, diagnose(session, self._catalogue))
+
+    def export(self, opened: OpenedSession, format_: str) -> Exported:
+        """The session as a file: pcap, text, json or svg. Raises QueryError for another format."""
+        return exported(opened, format_)
