@@ -1,0 +1,86 @@
+"""Guessing passwords is slow: per account and per address, counted in the records so that a restart forgets nothing.
+
+An attempt is counted as failed before the password is checked and forgiven when it was right: a hundred attempts at
+once are a hundred attempts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from sqlalchemy import delete
+
+from ringback.access.models import LoginThrottle
+from ringback.access.schemas import TooManyAttempts
+from ringback.records.engine import UnitOfWork
+
+FREE = {"account": 5, "address": 20}  # attempts before the first wait
+FIRST_WAIT = timedelta(seconds=30)  # doubles with each failure after it
+LONGEST_WAIT = timedelta(minutes=15)
+FORGIVEN_EVERY = {
+    "account": timedelta(minutes=15),
+    "address": timedelta(minutes=2),
+}  # one failure, while none is added
+_KEPT = timedelta(days=2)  # longer than any count takes to fall to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Who is tried, from where: the keys that are counted."""
+
+    account: str
+    address: str
+
+
+def attempt(name: str, address: str) -> Attempt:
+    return Attempt(hashlib.sha256(name.encode()).hexdigest(), _network(address))
+
+
+def admit(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
+    """Count the attempt. Raises TooManyAttempts, counting nothing, while the account or the address has to wait."""
+    work.execute(delete(LoginThrottle).where(LoginThrottle.last_failed_at < now - _KEPT))
+    rows = [_row(work, "account", tried.account, now), _row(work, "address", tried.address, now)]
+    blocked_until = max(row.blocked_until for row in rows)
+    if blocked_until > now:
+        raise TooManyAttempts(max(1, round((blocked_until - now).total_seconds())))
+    for row in rows:
+        row.failures = max(0, row.failures - (now - row.last_failed_at) // FORGIVEN_EVERY[row.kind]) + 1
+        row.last_failed_at = now
+        over = row.failures - FREE[row.kind]
+        if over >= 0:
+            row.blocked_until = now + min(FIRST_WAIT * 2 ** min(over, 10), LONGEST_WAIT)
+
+
+def forgive(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
+    """The attempt was right: the account starts anew; the address gets back this one, not those at other accounts."""
+    forget_account(work, tried.account)
+    row = _row(work, "address", tried.address, now)
+    row.failures = max(0, row.failures - 1)
+    if row.failures < FREE["address"]:
+        row.blocked_until = now
+
+
+def forget_account(work: UnitOfWork, account: str) -> None:
+    work.execute(delete(LoginThrottle).where(LoginThrottle.kind == "account", LoginThrottle.key == account))
+
+
+def _row(work: UnitOfWork, kind: str, key: str, now: datetime) -> LoginThrottle:
+    row = work.get(LoginThrottle, (kind, key), with_for_update=True)
+    if row is None:
+        row = LoginThrottle(kind=kind, key=key, failures=0, last_failed_at=now, blocked_until=now)
+        work.add(row)
+    return row
+
+
+def _network(address: str) -> str:
+    """One place on the network: an IPv6 host has 2**64 addresses of its own."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address[:64]  # a test client or a socket without an address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
