@@ -1,0 +1,133 @@
+"""Signing in and out, and changing one's own password."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from ringback.access import service
+from ringback.access.dependencies import (
+    COOKIE,
+    COOKIE_LIFE_SECONDS,
+    CurrentUser,
+    CurrentVisitor,
+    Records,
+    RequiredUser,
+    check_same_site,
+)
+from ringback.access.passwords import SHORTEST
+from ringback.access.schemas import AccessError, TooManyAttempts, WrongCredentials
+from ringback.problem import Problem
+from ringback.web.flash import flash
+from ringback.web.templating import render
+
+router = APIRouter(include_in_schema=False)
+HOME = "/sessions"
+_LONGEST_NEXT = 2000
+
+Text = Annotated[str, Form(max_length=1000)]
+
+
+def safe_next(target: str) -> str:
+    """`target` where it is a path of this site, else the first page: a login must not lead elsewhere."""
+    parts = urlsplit(target)
+    inside = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    plain = target.isprintable() and "\\" not in target
+    return target if inside and plain and len(target) <= _LONGEST_NEXT else HOME
+
+
+@router.get("/login")
+def login_page(request: Request, user: CurrentUser, next: str = HOME) -> Response:  # noqa: A002 -- the URL's word
+    if user is not None:
+        return RedirectResponse(safe_next(next), status_code=303)
+    return render(request, "access/login.html", typed="", next_path=safe_next(next), problem="")
+
+
+@router.post("/login", dependencies=[Depends(check_same_site)])
+def log_in(
+    request: Request,
+    records: Records,
+    visitor: CurrentVisitor,
+    name: Text = "",
+    password: Text = "",
+    next: Text = HOME,  # noqa: A002
+) -> Response:
+    try:
+        secret = service.log_in(records, name, password, visitor)
+    except WrongCredentials:
+        return _login_refused(request, name, next, 401, "Name or password is wrong.")
+    except TooManyAttempts as refused:
+        response = _login_refused(request, name, next, 429, str(refused))
+        response.headers["Retry-After"] = str(refused.wait_seconds)
+        return response
+    response = RedirectResponse(safe_next(next), status_code=303)
+    _set_cookie(request, response, secret)
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request, user: RequiredUser, records: Records) -> Response:
+    service.log_out(records, request.cookies.get(COOKIE, ""))
+    response = RedirectResponse("/login", status_code=303)
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    flash(response, "You are signed out.")
+    return response
+
+
+@router.get("/account/password")
+def password_page(request: Request, user: RequiredUser) -> Response:
+    _require_person(user.user_id)
+    return render(request, "access/password.html", errors={}, shortest=SHORTEST)
+
+
+@router.post("/account/password")
+def change_password(
+    request: Request,
+    user: RequiredUser,
+    records: Records,
+    visitor: CurrentVisitor,
+    current_password: Text = "",
+    new_password: Text = "",
+    repeated_password: Text = "",
+) -> Response:
+    _require_person(user.user_id)
+    try:
+        if new_password != repeated_password:
+            raise AccessError("repeated_password", "The two new passwords differ.")
+        secret = service.change_password(records, user, current_password, new_password, visitor)
+    except AccessError as error:
+        errors = {error.field: error.reason}
+        return render(request, "access/password.html", 422, errors=errors, shortest=SHORTEST)
+    except TooManyAttempts as refused:
+        errors = {"current_password": str(refused)}
+        return render(request, "access/password.html", 429, errors=errors, shortest=SHORTEST)
+    response = RedirectResponse(HOME, status_code=303)
+    _set_cookie(request, response, secret)
+    flash(response, "Your password is changed. Every other browser was signed out.")
+    return response
+
+
+def _login_refused(request: Request, name: str, next_path: str, status: int, problem: str) -> Response:
+    return render(
+        request, "access/login.html", status, typed=name[:64], next_path=safe_next(next_path), problem=problem
+    )
+
+
+def _require_person(user_id: int | None) -> None:
+    if user_id is None:
+        raise Problem(403, "An API token has no password.")
+
+
+def _set_cookie(request: Request, response: Response, secret: str) -> None:
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=COOKIE_LIFE_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
