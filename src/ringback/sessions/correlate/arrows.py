@@ -1,0 +1,151 @@
+"""Sightings to arrows: one message on one hop, however many probes saw it and however often one probe reported it.
+
+Same addresses, ports and bytes from different capture agents within 500 ms are one arrow. The same bytes again from the
+same agent are a retransmission, unless they are one packet captured twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ringback.sessions.capture.sip import SipMessage
+from ringback.sessions.correlate.clocks import Delta
+from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, IP_ID_MASK, Arrow, Hop, Sighting
+
+PAIRING_US = 500_000  # between two agents' stamps of one message, their clocks corrected
+_SAME_PACKET_US = 5_000  # one agent, one IP identification: captured on two interfaces
+_SAME_STAMP_US = 1_000  # no retransmission timer is as short as this
+
+
+@dataclass(slots=True)
+class SameBytes:
+    """All sightings of the same bytes on the same hop, in order of their stamps."""
+
+    sip: SipMessage
+    sightings: list[Sighting]
+
+
+Socket = tuple[str, int]
+
+
+def ends(hop: Hop) -> tuple[Socket, Socket]:
+    return (hop.source, hop.source_port), (hop.destination, hop.destination_port)
+
+
+def group(sightings: Iterable[Sighting], messages: Mapping[bytes, SipMessage]) -> list[SameBytes]:
+    """`messages` holds the parse of every payload. The order of the input does not matter."""
+    groups: dict[tuple[str, int, str, int, bytes], SameBytes] = {}
+    cut = []
+    for sighting in sorted(sightings, key=_stable):
+        if sighting.marks & CUT_BY_CAPTURE:
+            cut.append(sighting)
+            continue
+        hop = sighting.hop
+        key = (hop.source, hop.source_port, hop.destination, hop.destination_port, sighting.payload)
+        found = groups.get(key)
+        if found is None:
+            groups[key] = SameBytes(messages[sighting.payload], [sighting])
+        else:
+            found.sightings.append(sighting)
+    for sighting in cut:
+        hop = sighting.hop
+        key = (hop.source, hop.source_port, hop.destination, hop.destination_port, sighting.payload)
+        found = groups.get(key) or next(
+            (whole for other, whole in groups.items() if other[:4] == key[:4] and other[4].startswith(key[4])), None
+        )
+        if found is None:
+            groups[key] = SameBytes(messages[sighting.payload], [sighting])
+        else:
+            found.sightings.append(sighting)
+            found.sightings.sort(key=_stable)
+    return list(groups.values())
+
+
+def _stable(sighting: Sighting) -> tuple[int, str, str, int, str, int, str, bytes, int, str]:
+    hop = sighting.hop
+    return (
+        sighting.time_us, hop.agent, hop.source, hop.source_port, hop.destination, hop.destination_port, hop.transport,
+        sighting.payload, sighting.marks, sighting.correlation,
+    )  # fmt: skip
+
+
+def agent_weights(groups: Iterable[SameBytes]) -> Counter[str]:
+    return Counter(sighting.hop.agent for same in groups for sighting in same.sightings)
+
+
+def deltas(groups: Iterable[SameBytes]) -> list[Delta]:
+    """What every two agents that saw the same bytes equally often stamped, one against the other."""
+    found: list[Delta] = []
+    for same in groups:
+        by_agent: dict[str, list[int]] = defaultdict(list)
+        for sighting in same.sightings:
+            by_agent[sighting.hop.agent].append(sighting.time_us)
+        if len(by_agent) > 1:
+            source, destination = ends(same.sightings[0].hop)
+            direction = source < destination
+            agents = sorted(by_agent)
+            for position, first in enumerate(agents):
+                for second in agents[position + 1 :]:
+                    if len(by_agent[first]) == len(by_agent[second]):
+                        pairs = zip(by_agent[first], by_agent[second], strict=True)
+                        found += [(first, second, direction, late - early) for early, late in pairs]
+    return found
+
+
+def arrows_of(same: SameBytes, corrections: Mapping[str, int]) -> list[Arrow]:
+    """The arrows of one group, first transmission first; `number` and `transaction` are yet to be set."""
+    timed = sorted(
+        ((sighting.time_us + corrections[sighting.hop.agent], sighting) for sighting in same.sightings),
+        key=lambda pair: (pair[0], pair[1].hop.agent),
+    )
+    bundles: list[list[tuple[int, Sighting]]] = []
+    for time_us, sighting in timed:
+        bundle = _bundle_for(time_us, sighting, bundles)
+        if bundle is None:
+            bundles.append([(time_us, sighting)])
+        else:
+            bundle.append((time_us, sighting))
+    return [_arrow(same.sip, bundle) for bundle in bundles]
+
+
+def _bundle_for(
+    time_us: int, sighting: Sighting, bundles: list[list[tuple[int, Sighting]]]
+) -> list[tuple[int, Sighting]] | None:
+    """The nearest arrow in time that this sighting may belong to."""
+    for bundle in reversed(bundles):
+        if time_us - bundle[0][0] > PAIRING_US:
+            return None
+        earlier = [pair for pair in bundle if pair[1].hop.agent == sighting.hop.agent]
+        if not earlier or _captured_twice(time_us - earlier[-1][0], earlier[-1][1], sighting):
+            return bundle
+    return None
+
+
+def _captured_twice(apart_us: int, first: Sighting, second: Sighting) -> bool:
+    if first.marks & second.marks & IP_ID_KNOWN:
+        return apart_us <= _SAME_PACKET_US and first.marks & IP_ID_MASK == second.marks & IP_ID_MASK
+    return apart_us <= _SAME_STAMP_US
+
+
+def _arrow(sip: SipMessage, bundle: list[tuple[int, Sighting]]) -> Arrow:
+    whole = [sighting for _, sighting in bundle if not sighting.marks & CUT_BY_CAPTURE]
+    shown = whole[0] if whole else bundle[0][1]
+    marks = 0
+    for _, sighting in bundle:
+        marks |= sighting.marks & ~(IP_ID_KNOWN | IP_ID_MASK)
+    if whole:
+        marks &= ~CUT_BY_CAPTURE
+    others = [sighting for _, sighting in bundle if sighting is not shown]
+    return Arrow(
+        number=0,
+        time_us=bundle[0][0],
+        observed_us=shown.time_us,
+        hop=shown.hop,
+        sip=sip,
+        payload=shown.payload,
+        leg=sip.call_id,
+        sightings=[shown, *others],
+        marks=marks,
+    )

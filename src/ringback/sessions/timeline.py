@@ -1,0 +1,73 @@
+"""One ordered list of all that is known of a session: SIP, log lines and media reports, numbered together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ringback.sessions.story import Arrow, Entry, LogLine, Participant, StreamReport
+
+
+def merged(
+    arrows: Sequence[Arrow],
+    logs: Iterable[LogLine] = (),
+    media: Iterable[StreamReport] = (),
+    participants: Sequence[Participant] = (),
+) -> list[Entry]:
+    """Entries numbered from 1; every arrow is given the number of its entry.
+
+    The arrows keep their order, which is causal. A log line has its node's clock correction added, and comes after the
+    messages of the same time. A media report stands where its stream ended.
+    """
+    labels = {participant.id: participant.label for participant in participants}
+    shift: dict[str, int] = {}
+    for participant in participants:
+        for name in (participant.id, participant.label, *participant.agents):
+            shift[name] = participant.skew_us
+    others = [
+        Entry(0, log.time_us + shift.get(log.node, 0), log.kind if log.kind in ("billing", "media") else "log", log.node,
+              log.text, log=log)
+        for log in logs
+    ] + [Entry(0, report.ended_us, "media", "", stream_words(report)) for report in media]  # fmt: skip
+    others.sort(key=lambda entry: (entry.time_us, entry.kind, entry.node, entry.text))
+    entries: list[Entry] = []
+    following = 0
+    for arrow in arrows:
+        while following < len(others) and others[following].time_us < arrow.time_us:
+            entries.append(others[following])
+            following += 1
+        entries.append(
+            Entry(0, arrow.time_us, "sip", labels.get(arrow.source, arrow.source), message_words(arrow), arrow)
+        )
+    entries += others[following:]
+    for number, entry in enumerate(entries, 1):
+        entry.number = number
+        if entry.arrow:
+            entry.arrow.number = number
+    return entries
+
+
+def message_words(arrow: Arrow) -> str:
+    """`INVITE sip:18660333777@acme.example`, `180 Ringing (INVITE)`."""
+    sip = arrow.sip
+    if sip.is_request:
+        return f"{sip.method} {sip.request_uri}"
+    return f"{sip.status} {sip.phrase} ({sip.method})" if sip.phrase else f"{sip.status} ({sip.method})"
+
+
+def stream_words(report: StreamReport) -> str:
+    """What a stream's figures say, those that were not measured left out."""
+    words = ["RTP" if not report.from_report else "Reported RTP"]
+    if report.codec:
+        words.append(report.codec)
+    words.append(f"{report.source} → {report.destination}:")
+    figures = [f"{report.packets} packets"]
+    if report.lost is not None:
+        percent = "" if report.loss_percent is None else f" ({report.loss_percent:.1f} %)"
+        figures.append(f"{report.lost} lost{percent}")
+    elif report.loss_percent is not None:
+        figures.append(f"{report.loss_percent:.1f} % lost")
+    if report.jitter_ms is not None:
+        figures.append(f"jitter {report.jitter_ms:.1f} ms")
+    if report.mos is not None:
+        figures.append(f"MOS {report.mos:.1f}")
+    return f"{' '.join(words)} {', '.join(figures)}"
