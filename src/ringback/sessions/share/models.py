@@ -34,6 +34,7 @@ class SessionView(InEnvironment, Record):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     viewed_at: Mapped[datetime] = mapped_column(index=True)
     session_id: Mapped[str]
+    how: Mapped[str] = mapped_column(String(32))  # page api export pcap ...
     viewer_kind: Mapped[str] = mapped_column(String(16))  # user token share
     viewer: Mapped[str] = mapped_column(String(64))  # name of the user or token; who made the share link
     share_link_id: Mapped[int | None] = mapped_column(ForeignKey(ShareLink.id))

@@ -122,6 +122,7 @@ def upgrade() -> None:
         _environment(),
         sa.Column("viewed_at", _TIME, nullable=False),
         sa.Column("session_id", sa.String(255), nullable=False),
+        sa.Column("how", sa.String(32), nullable=False),
         sa.Column("viewer_kind", sa.String(16), nullable=False),
         sa.Column("viewer", sa.String(64), nullable=False),
         sa.Column("share_link_id", _ID, nullable=True),
