@@ -16,7 +16,7 @@ from ringback.sessions.story import Link
 MOST_LEGS = 20  # of one session
 SURE_ENOUGH = 0.5  # evidence weaker than this is not followed
 TOGETHER_US = 10_000_000  # legs joined by evidence begin within this time
-_SUFFIX = 7  # digits of a number that survive rewriting of prefixes
+SUFFIX = 7  # digits of a number that survive rewriting of prefixes
 _SHORTEST_TAG = 8
 _WINDOW = 50  # earlier legs compared with each leg: bounds the work on a load test
 
@@ -151,10 +151,10 @@ def _evidence(before: LegFacts, after: LegFacts) -> tuple[float, list[str]]:
 def _same_numbers(before: LegFacts, after: LegFacts) -> tuple[str, float]:
     called, callers = _shared(before.called, after.called), _shared(before.callers, after.callers)
     if called and callers:
-        return f"same caller and same called number (…{called})", 0.8 if len(called) >= _SUFFIX else 0.65
-    if called and len(called) >= _SUFFIX:
+        return f"same caller and same called number (…{called})", 0.8 if len(called) >= SUFFIX else 0.65
+    if called and len(called) >= SUFFIX:
         return f"same called number (…{called})", 0.7
-    if callers and len(callers) >= _SUFFIX:
+    if callers and len(callers) >= SUFFIX:
         return f"same caller (…{callers})", 0.5
     return "", 0.0
 
@@ -162,7 +162,7 @@ def _same_numbers(before: LegFacts, after: LegFacts) -> tuple[str, float]:
 def _shared(one: frozenset[str], other: frozenset[str]) -> str:
     """What two numbers have in common at their end, or the whole of a short one; the longest first."""
     return max(
-        {number[-_SUFFIX:] for number in one} & {number[-_SUFFIX:] for number in other}, key=_by_length, default=""
+        {number[-SUFFIX:] for number in one} & {number[-SUFFIX:] for number in other}, key=_by_length, default=""
     )
 
 
