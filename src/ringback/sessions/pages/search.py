@@ -1,0 +1,133 @@
+"""The search page, and the parts of it that come after: issues of rows, the histogram, further rows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
+
+from ringback import clock
+from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.access.schemas import Principal
+from ringback.events.store import BadCursor, EventStore, EventStoreError, SearchTimedOut, SegmentUnreadable
+from ringback.sessions.pages import interval, search_form
+from ringback.sessions.pages.histogram import strip
+from ringback.sessions.pages.search_form import SearchForm
+from ringback.sessions.pages.services import Events, Issues, Sessions
+from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS
+from ringback.sessions.schemas import QueryError, SearchResult
+from ringback.sessions.service import SessionNotFound, SessionService
+from ringback.web.templating import render, viewer_zone
+
+router = APIRouter(include_in_schema=False)
+BUCKETS = 96
+ISSUES_AT_ONCE = 50
+
+
+@router.get("/")
+def home() -> Response:
+    return RedirectResponse("/sessions", status_code=303)
+
+
+@router.get("/sessions")
+def search_page(
+    request: Request, reader: RequiredUser, sessions: Sessions, events: Events, issues: Issues, settings: CurrentSettings
+) -> Response:
+    form = _form(request, reader)
+    if not form.errors and _typed_times(request):
+        # Times typed in the viewer's zone become moments, so that the URL means the same to everyone.
+        return RedirectResponse(form.url(), status_code=303)
+    result, problem, status = _search(sessions, form)
+    tz = viewer_zone(request)
+    rows_only = form.value("cursor") and request.headers.get("HX-Request")
+    return render(
+        request,
+        "sessions/search_rows.html" if rows_only and result else "sessions/search.html",
+        status_code=status,
+        form=form,
+        result=result,
+        problem=problem,
+        outcome_words=OUTCOME_WORDS,
+        kind_words=KIND_WORDS,
+        presets=interval.PRESETS,
+        issue_titles={definition.id: definition.title for definition in issues},
+        picked=[interval.for_input(us, tz) for us in (form.interval.start_us, form.interval.end_us)],
+        histogram_url="/sessions/histogram?" + urlencode(form.pairs(fixed=True)),
+        more_url=_more_url(form, result),
+        newest_us=_newest(events) if result and not result.rows else None,
+        hep_address=",".join(map(str, settings.hep_udp)),
+    )
+
+
+@router.get("/sessions/histogram")
+def histogram_part(request: Request, reader: RequiredUser, sessions: Sessions) -> Response:
+    form = _form(request, reader)
+    if form.query is None:
+        return HTMLResponse("", status_code=400)
+    try:
+        counted = sessions.histogram(search_form.uncounted(form.query), BUCKETS)
+    except (QueryError, EventStoreError) as error:
+        return render(request, "sessions/histogram_problem.html", reason=str(error))
+    return render(request, "sessions/histogram.html", strip=strip(counted, form, viewer_zone(request)), form=form)
+
+
+@router.get("/sessions/issues")
+def issues_part(
+    request: Request, reader: RequiredUser, sessions: Sessions, id_: Annotated[list[str], Query(alias="id")]
+) -> Response:
+    """The issue cells of the rows named, to be put in place one by one."""
+    found = []
+    for session_id in id_[:ISSUES_AT_ONCE]:
+        try:
+            issues = sessions.open(session_id, reader.environments).issues
+        except (SessionNotFound, EventStoreError) as error:
+            found.append((session_id, None, str(error) or "could not be read"))
+        else:
+            found.append((session_id, issues[0] if issues else None, ""))
+    return render(request, "sessions/issue_cells.html", found=found)
+
+
+def _form(request: Request, reader: Principal) -> SearchForm:
+    parameters = request.query_params.multi_items()
+    return search_form.read(parameters, viewer_zone(request), clock.now_us(), reader.environments)
+
+
+def _typed_times(request: Request) -> bool:
+    texts = (request.query_params.get("from", ""), request.query_params.get("to", ""))
+    return any(text and not text.endswith("Z") for text in texts)
+
+
+def _search(sessions: SessionService, form: SearchForm) -> tuple[SearchResult | None, str, int]:
+    """(result, what kept it from being one, HTTP status)."""
+    if form.query is None:
+        return None, "", 400
+    try:
+        return sessions.search(form.query), "", 200
+    except QueryError as error:
+        form.errors[error.field] = error.reason
+        return None, "", 400
+    except BadCursor:
+        form.errors["cursor"] = "the place in the list is no longer known; here is its beginning"
+        return None, "", 400
+    except SearchTimedOut as error:
+        return None, f"The search was stopped: {error}", 504
+    except SegmentUnreadable as error:
+        return None, f"A part of the store could not be read: {error}", 503
+
+
+def _more_url(form: SearchForm, result: SearchResult | None) -> str:
+    if result is None or result.cursor is None:
+        return ""
+    return form.url(("cursor", result.cursor), fixed=True)
+
+
+def _newest(events: EventStore) -> int | None:
+    """When the newest stored session began (microseconds); 0 when nothing was ever stored, None when nobody can say."""
+    try:
+        segments = events.status().segments
+    except EventStoreError:
+        return None
+    return max((segment.last_us for segment in segments if segment.kind == "sip" and segment.legs), default=0)

@@ -1,0 +1,216 @@
+"""An opened session as its page shows it: the timeline's rows and folds, the facts, the answer's steps by role."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS
+from ringback.sessions.schemas import OpenedSession
+from ringback.sessions.story import Arrow, Entry, Issue, Leg, Session, StreamReport
+from ringback.web.formats import duration
+
+FOLD_ABOVE = 60  # entries: a shorter timeline is shown whole
+FOLD_RUN = 8  # fewer healthy rows in a row are not worth a fold
+POOR_MOS, POOR_LOSS_PERCENT, POOR_JITTER_MS = 3.6, 3.0, 30.0
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the timeline."""
+
+    number: int
+    time_us: int
+    offset_s: float  # since the session's start
+    kind: str  # sip billing log media
+    kind_word: str
+    node: str  # where it was seen or written, as the node filter names it
+    source: str = ""  # labels of the two lanes of a message
+    destination: str = ""
+    text: str = ""
+    why: list[str] = field(default_factory=list)  # evidence of the issues
+    failure: bool = False
+    repeat_of: int | None = None
+    probes: int = 0
+    nodes: tuple[str, ...] = ()  # that the node filter finds it under
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Rows shown together; a folded one is a single line until it is opened."""
+
+    rows: list[Row]
+    folded: bool
+
+    @property
+    def first(self) -> int:
+        return self.rows[0].number
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    name: str
+    text: str
+    mono: bool = False
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    stretches: list[Stretch]
+    kinds: list[tuple[str, str, int]]  # (kind, word, how many)
+    nodes: list[str]
+    shown: int
+    total: int
+
+
+def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bool = False) -> Timeline:
+    session = opened.session
+    why: dict[int, list[str]] = {}
+    for issue in opened.issues:
+        for evidence in issue.evidence:
+            why.setdefault(evidence.message, []).append(evidence.why)
+    labels = {participant.id: participant.label for participant in session.participants}
+    rows = [_row(entry, session, labels, why) for entry in session.entries]
+    counts = Counter(row.kind for row in rows)
+    words = {row.kind: row.kind_word for row in rows}
+    nodes = list(dict.fromkeys(name for row in rows for name in row.nodes))
+    shown = [row for row in rows if (not kind or row.kind == kind) and (not node or node in row.nodes)]
+    fold = not unfolded and len(shown) > FOLD_ABOVE
+    return Timeline(
+        stretches=_stretches(shown) if fold else [Stretch(shown, False)] if shown else [],
+        kinds=[(name, words[name], count) for name, count in counts.items()],
+        nodes=nodes,
+        shown=len(shown),
+        total=len(rows),
+    )
+
+
+def _row(entry: Entry, session: Session, labels: dict[str, str], why: dict[int, list[str]]) -> Row:
+    row = Row(
+        number=entry.number,
+        time_us=entry.time_us,
+        offset_s=(entry.time_us - session.started_us) / 1_000_000,
+        kind=entry.kind,
+        kind_word=ENTRY_WORDS.get(entry.kind, entry.kind.upper()),
+        node=entry.node,
+        text=entry.text,
+        why=why.get(entry.number, []),
+        nodes=(entry.node,),
+    )
+    if arrow := entry.arrow:
+        row.source = labels.get(arrow.source, arrow.source)
+        row.destination = labels.get(arrow.destination, arrow.destination)
+        row.nodes = (row.source, row.destination)
+        row.text = start_line(arrow)
+        row.failure = arrow.sip.status >= 400 and arrow.sip.status not in (401, 407)
+        row.repeat_of = arrow.retransmission_of
+        row.probes = len(arrow.sightings)
+    elif entry.log:
+        row.failure = entry.log.level in ("error", "critical")
+    return row
+
+
+def start_line(arrow: Arrow) -> str:
+    """``INVITE sip:18660333777@acme.example``, ``403 Destination forbidden``."""
+    sip = arrow.sip
+    return f"{sip.method} {sip.request_uri}" if sip.is_request else f"{sip.status} {sip.phrase}".rstrip()
+
+
+def _stretches(rows: Sequence[Row]) -> list[Stretch]:
+    """Healthy rows folded, but for those beside a row that matters and at both ends."""
+    matters = [bool(row.why) or row.failure for row in rows]
+    near = {at + step for at, it_does in enumerate(matters) if it_does for step in (-1, 0, 1)}
+    near |= {0, 1, len(rows) - 2, len(rows) - 1}
+    stretches: list[Stretch] = []
+    run: list[Row] = []
+    for at, row in enumerate(rows):
+        if at not in near:
+            run.append(row)
+            continue
+        _close(stretches, run)
+        run = []
+        if not stretches or stretches[-1].folded:
+            stretches.append(Stretch([], False))
+        stretches[-1].rows.append(row)
+    _close(stretches, run)
+    return stretches
+
+
+def _close(stretches: list[Stretch], run: list[Row]) -> None:
+    if not run:
+        return
+    if len(run) >= FOLD_RUN:
+        stretches.append(Stretch(run, True))
+    elif stretches and not stretches[-1].folded:
+        stretches[-1].rows += run
+    else:
+        stretches.append(Stretch(run, False))
+
+
+def steps_by_role(issue: Issue) -> list[tuple[str, list[str]]]:
+    """Support first: it has the caller on the line."""
+    texts: dict[str, list[str]] = {}
+    for step in issue.steps:
+        texts.setdefault(step.role, []).append(step.text)
+    order = [*ROLE_WORDS, *(role for role in texts if role not in ROLE_WORDS)]
+    return [(ROLE_WORDS.get(role, role.capitalize()), texts[role]) for role in order if role in texts]
+
+
+def facts(opened: OpenedSession) -> list[Fact]:
+    session = opened.session
+    first = session.legs[0]
+    found = [Fact("Caller", session.caller, mono=True), Fact("Called", session.called, mono=True)]
+    if session.final_code:
+        found.append(Fact("Final code", f"{session.final_code} {session.final_phrase}".rstrip(), mono=True))
+    found += _timings(first)
+    nodes = [participant.label for participant in session.participants if participant.cluster]
+    found.append(Fact("Nodes", ", ".join(nodes)))
+    agents = dict.fromkeys(participant.user_agent for participant in session.participants if participant.user_agent)
+    found += [Fact("Software", agent) for agent in agents]
+    found += [Fact("Call-ID", call_id, mono=True, copied=True) for call_id in session.call_ids]
+    found.append(Fact("Session id", opened.id, mono=True, copied=True))
+    return [fact for fact in found if fact.text]
+
+
+def _timings(leg: Leg) -> Iterable[Fact]:
+    if leg.kind == "call" and leg.ringing_us is not None:
+        yield Fact("Post-dial delay", _seconds(leg.ringing_us - leg.started_us))
+    if leg.answered_us is not None:
+        since = leg.ringing_us if leg.ringing_us is not None else leg.started_us
+        yield Fact("Ring time", _seconds(leg.answered_us - since))
+    if leg.duration_s is not None:
+        yield Fact("Talk time", _seconds(round(leg.duration_s * 1_000_000)))
+
+
+def _seconds(us: int) -> str:
+    return duration(us / 1_000_000)
+
+
+def stream_troubles(stream: StreamReport) -> dict[str, bool]:
+    """Which figures of a stream a listener would hear."""
+    return {
+        "loss": (stream.loss_percent or 0) > POOR_LOSS_PERCENT,
+        "jitter": (stream.jitter_ms or 0) > POOR_JITTER_MS,
+        "mos": stream.mos is not None and stream.mos < POOR_MOS,
+    }
+
+
+def healthy_sentence(session: Session) -> str:
+    """What happened, where nothing is to be said about it."""
+    leg = session.legs[0]
+    caller, called = session.caller or "The caller", session.called or "the callee"
+    if session.kind == "call" and leg.answered_us is not None:
+        after = _seconds(leg.answered_us - leg.started_us)
+        said = f"{caller} called {called}, who answered after {after}"
+        if leg.duration_s is not None:
+            return f"{said}. They talked for {_seconds(round(leg.duration_s * 1_000_000))}, and the call was ended normally."
+        return f"{said}. Its end was not seen yet."
+    sentences = {
+        "registered": f"{caller} registered.",
+        "unregistered": f"{caller} took its registration back.",
+        "succeeded": "The request was answered with success.",
+        "in_progress": "It is going on: no end was seen yet.",
+    }
+    return sentences.get(session.outcome, "The messages were exchanged as they should be.")
