@@ -224,6 +224,7 @@ class Session:
     media: list[StreamReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # e.g. "only the first 20 linked legs are shown"
     environment: str = "default"
+    watched_until_us: int | None = None  # up to when messages would have been seen: the capture's end, or now; None unknown
 
     @property
     def call_ids(self) -> list[str]:

@@ -57,6 +57,7 @@ def tell(
         media=reports,
         notes=[*notes, *_clock_notes(participants, corrections)],
         environment=environment,
+        watched_until_us=until_us,
     )
 
 
