@@ -1,0 +1,95 @@
+"""What every diagram shows: the entries of a session as rows, retransmissions folded, the failing and telling ones marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ringback.sessions.story import Arrow, Entry, Issue, Session
+from ringback.sessions.timeline import message_words
+
+CHALLENGES = frozenset({401, 407})
+_FAILED = frozenset({"failed", "rejected", "busy", "no_answer"})
+
+
+@dataclass(slots=True)
+class Row:
+    entry: Entry
+    words: str  # unescaped: wire text
+    arrow: Arrow | None = None
+    sent: int = 1  # how often, retransmissions included
+    over_us: int = 0  # from the first to the last of them
+    evidence: bool = False  # an issue rests on it
+    failing: bool = False  # what the primary issue is about
+
+    @property
+    def number(self) -> int:
+        return self.entry.number
+
+    @property
+    def repeats(self) -> str:
+        """`×3 over 3.5 s`, "" for a message that was sent once."""
+        if self.sent == 1:
+            return ""
+        seconds = self.over_us / 1e6
+        return (
+            f"×{self.sent} over {seconds:.1f} s"
+            if seconds >= 0.05
+            else f"×{self.sent} within {self.over_us / 1e3:.0f} ms"
+        )
+
+    @property
+    def unusual(self) -> bool:
+        """What the eye must find; everything else may be folded away."""
+        if self.arrow is None:
+            return self.evidence or self.entry.kind == "billing" or _loud(self.entry)
+        status = self.arrow.sip.status
+        return self.evidence or self.failing or self.sent > 1 or (status >= 300 and status not in CHALLENGES)
+
+
+def _loud(entry: Entry) -> bool:
+    return entry.log is not None and entry.log.level in ("warning", "error", "critical")
+
+
+def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
+    """One row an entry, in story order; a retransmission adds to the row of what was sent first."""
+    evidence = {each.message for issue in issues for each in issue.evidence}
+    failing = failing_numbers(session, issues)
+    rows: dict[int, Row] = {}
+    for entry in session.entries:
+        first = rows.get(entry.arrow.retransmission_of or 0) if entry.arrow else None
+        if first:
+            first.sent += 1
+            first.over_us = max(first.over_us, entry.time_us - first.entry.time_us)
+            first.evidence |= entry.number in evidence
+            first.failing |= entry.number in failing
+            continue
+        words = message_words(entry.arrow) if entry.arrow else entry.text
+        rows[entry.number] = Row(
+            entry, words, entry.arrow, evidence=entry.number in evidence, failing=entry.number in failing
+        )
+    return list(rows.values())
+
+
+def failing_numbers(session: Session, issues: Sequence[Issue]) -> set[int]:
+    """The messages that the story turns on: of the primary issue's evidence the refusals, else the last of it; without
+    issues the final response that ended a failed session."""
+    if issues:
+        if issues[0].severity == "notice":
+            return set()
+        cited = {each.message for each in issues[0].evidence}
+        arrows = [arrow for arrow in session.arrows if arrow.number in cited]
+        refusals = {arrow.number for arrow in arrows if arrow.sip.status >= 300}
+        return refusals or {arrow.number for arrow in arrows[-1:]}
+    if session.outcome in _FAILED and session.final_code:
+        main = next((leg for leg in session.legs if leg.outcome == session.outcome), session.legs[0])
+        for transaction in session.transactions:
+            final = transaction.final
+            if (
+                final
+                and transaction.leg == main.call_id
+                and transaction.parent is None
+                and final.sip.status == main.final_code
+            ):
+                return {final.number}
+    return set()
