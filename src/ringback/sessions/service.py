@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ringback.events.store import EventStore
@@ -29,7 +30,10 @@ CANDIDATES = 100  # rows read at a time while looking for an issue
 
 
 class SessionNotFound(LookupError):
-    """No leg of that id is stored in the environments asked for (never seen, or past its retention)."""
+    """No leg of that id is stored in the environments asked for."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"No session {session_id} is stored: it was never seen here, or its retention is over.")
 
 
 class SessionService:
@@ -76,7 +80,9 @@ class SessionService:
         """Fill in `issue` of the rows that lack it."""
         for row in rows:
             if not row.diagnosed:
-                self._diagnose_row(row)
+                # What retention took since the search stays undiagnosed.
+                with suppress(SessionNotFound):
+                    self._diagnose_row(row)
 
     def _diagnose_row(self, row: SessionRow) -> set[str]:
         issues = self.open(row.id, (row.environment,)).issues

@@ -1,0 +1,108 @@
+"""From a session's id to its whole story: legs by closure, messages from blocks, log lines, all correlated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from ringback import clock
+from ringback.events.store import (
+    EventStore,
+    EventStoreError,
+    LegQuery,
+    LegRow,
+    LogQuery,
+    LogRecord,
+    SegmentUnreadable,
+)
+from ringback.sessions.correlate import build_session
+from ringback.sessions.ingest.blocks import BlockDamaged, decode_block
+from ringback.sessions.ingest.media_records import MEDIA_KIND, decode_media
+from ringback.sessions.search import DAY_US
+from ringback.sessions.smartbox import SESSION_ID
+from ringback.sessions.story import LogLine, NodeInfo, Session, Sighting, StreamReport
+from ringback.sessions.trace import close_over
+
+BEFORE_US = 60_000_000  # log lines and reports of a session lie within its time and these margins
+AFTER_US = 300_000_000
+MOST_MESSAGES = 20_000  # sightings of one session that are read; the rest is told
+MOST_LINES = 5_000
+READ_SECONDS = 10.0
+
+
+def open_session(
+    events: EventStore, session_id: str, environments: tuple[str, ...], nodes: Sequence[NodeInfo]
+) -> Session | None:
+    """None when no leg of that id is stored. Raises the store's errors: part of a story is no story."""
+    first = _first_leg(events, session_id, environments)
+    if first is None:
+        return None
+    closure = close_over(first, events, deadline_s=READ_SECONDS)
+    notes = list(closure.notes)
+    sightings = _sightings(events, closure.legs, notes)
+    logs, media = _logs(events, closure.legs, notes)
+    return build_session(
+        sightings,
+        logs=logs,
+        media=media,
+        nodes=nodes,
+        links=closure.links,
+        notes=notes,
+        environment=first.environment,
+        until_us=clock.now_us(),
+    )
+
+
+def _first_leg(events: EventStore, session_id: str, environments: tuple[str, ...]) -> LegRow | None:
+    match = SESSION_ID.fullmatch(session_id)
+    if match is None:
+        return None
+    try:
+        day_us = clock.to_us(datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC))
+    except ValueError:
+        return None
+    query = LegQuery(environments, day_us, day_us + DAY_US, call_hashes=(int(match[2], 16),))
+    rows = events.search(query, deadline_s=READ_SECONDS).rows
+    return min(rows, key=lambda row: row.started_us, default=None)
+
+
+def _sightings(events: EventStore, legs: Sequence[LegRow], notes: list[str]) -> list[Sighting]:
+    sightings: list[Sighting] = []
+    for piece in events.blocks(legs, deadline_s=READ_SECONDS):
+        try:
+            sightings += decode_block(piece.data, piece.first, piece.count)
+        except BlockDamaged as error:
+            raise SegmentUnreadable(f"Messages of this session cannot be read: {error}") from error
+        if len(sightings) > MOST_MESSAGES:
+            notes.append(f"Only the first {MOST_MESSAGES} messages of the session are shown.")
+            return sightings[:MOST_MESSAGES]
+    if not sightings:
+        raise EventStoreError("The messages of this session are gone, though its entry is still stored.")
+    return sightings
+
+
+def _logs(events: EventStore, legs: Sequence[LegRow], notes: list[str]) -> tuple[list[LogLine], list[StreamReport]]:
+    """Log lines that carry a Call-ID or billing session id of the legs, and the media figures among them."""
+    query = LogQuery(
+        environments=(legs[0].environment,),
+        start_us=min(leg.started_us for leg in legs) - BEFORE_US,
+        end_us=max(leg.ended_us for leg in legs) + AFTER_US,
+        call_ids=tuple(dict.fromkeys(leg.call_id for leg in legs)),
+        conf_ids=tuple(sorted(_conf_ids(legs))),
+    )
+    page = events.search_logs(query, limit=MOST_LINES, deadline_s=READ_SECONDS)
+    if page.cursor:
+        notes.append(f"Only the first {MOST_LINES} log lines of the session are shown.")
+    media = [decode_media(record) for record in page.records if record.kind == MEDIA_KIND]
+    return [_line(record) for record in page.records if record.kind != MEDIA_KIND], media
+
+
+def _conf_ids(legs: Iterable[LegRow]) -> set[str]:
+    return {key.removeprefix("conf:") for leg in legs for key in leg.keys if key.startswith("conf:")}
+
+
+def _line(record: LogRecord) -> LogLine:
+    fields = record.fields | {
+        name: value for name, value in (("conf_id", record.conf_id), ("account", record.account)) if value
+    }
+    return LogLine(record.time_us, record.kind, record.node, record.level, record.text, record.call_id, fields)
