@@ -62,6 +62,7 @@ class Trouble(IntFlag):
     OTHER = 128
 
 
+DAY_US = 86_400_000_000
 FINE_OUTCOMES = frozenset({"answered", "registered", "unregistered", "succeeded", "in_progress"})
 
 
@@ -75,8 +76,13 @@ def call_hash(environment: str, call_id: str) -> int:
 class LegRow:
     """One Call-ID as one writer saw it within one day (UTC). Readers merge rows of one Call-ID.
 
-    Mutable: the writer keeps it while the leg is open and writes it again when it changed. `ref` is the engine's: None
-    until first written, opaque afterwards, valid for `EventStore.write` and the readers of the same store.
+    Mutable: the writer keeps it while the leg is open and writes it again when it changed. `ref` and `engine` are the
+    engine's: None until first written, opaque afterwards; `ref` is valid for `EventStore.write` and the readers of the
+    same store. Between two writes everything may change but environment, call_id and started_us; addresses, agents,
+    numbers (and their Role bits) and keys only grow.
+
+    A leg that goes on after midnight UTC is a second row: the writer starts a new LegRow with the first message of
+    the new day, with all numbers and keys known so far, and every block's parts name rows of the block's own day.
     """
 
     environment: str
@@ -102,6 +108,7 @@ class LegRow:
     numbers: dict[str, int] = field(default_factory=dict)  # digits (or lower-case user name) -> Role bits
     keys: set[str] = field(default_factory=set)  # correlation keys, "icid:...", "session-id:...", "cid:...", ...
     ref: str | None = None
+    engine: object = field(default=None, repr=False, compare=False)  # the engine's own note of what it has stored
 
     @property
     def troubled(self) -> bool:
@@ -120,7 +127,11 @@ class BlockPart:
 
 @dataclass(frozen=True, slots=True)
 class BlockWrite:
-    """Messages of one day, compressed by the caller; opaque to the engine."""
+    """Messages of one day (that of `started_us`), compressed by the caller; opaque to the engine.
+
+    `parts` are in the order of `first` and do not overlap; a block holds at most 65,535 messages. Sort the messages
+    by leg before they are compressed: one part a leg and batch keeps them cheap.
+    """
 
     started_us: int
     ended_us: int
@@ -131,7 +142,9 @@ class BlockWrite:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one `write` stores, all or nothing per segment.
+    """What one `write` stores. It may hold several days: the engine takes it apart by the day of each leg's and block's
+    `started_us` and each count's minute. All or nothing per day; `marks` are stored with the last day, so after a
+    crash they never tell of more than is there.
 
     `counts` are (environment, minute_us, outcome, delta) of *sessions begun in that minute*: deltas, so that a leg
     that goes from in_progress to answered writes -1 and +1.
@@ -163,6 +176,18 @@ class NumberPattern:
 
     text: str
     match: str = "suffix"  # exact | prefix | suffix | contains
+
+    def matches(self, word: str) -> bool:
+        """Whether `word`, digits or a lower-case user name, is what is asked for."""
+        match self.match:
+            case "suffix":
+                return word.endswith(self.text)
+            case "prefix":
+                return word.startswith(self.text)
+            case "contains":
+                return self.text in word
+            case _:
+                return word == self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +292,11 @@ class EventStore(Protocol):
     """
 
     def write(self, batch: Batch) -> None:
-        """Durable against the death of the process when it returns. Sets `ref` of the legs. Raises StoreFull, EventStoreError."""
+        """Durable against the death of the process when it returns. Sets `ref` of the legs.
+
+        Raises StoreFull, EventStoreError; ValueError where a block's part names a leg of another day or none of the
+        batch.
+        """
         ...
 
     def write_logs(self, records: Sequence[LogRecord]) -> None:

@@ -1,0 +1,125 @@
+"""What writing a segment of either kind needs: the transaction, words, slices, and the number of the batch."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ringback.events.sqlite.files import SegmentFile
+from ringback.events.sqlite.rows import Stored, storable
+from ringback.events.sqlite.schema import SLICE_ROWS, connect
+
+_WORDS = 4096  # beyond, a word stands in the row itself: an attacker's phrases shall not fill the memory
+
+
+class Moved(Exception):
+    """The file is no longer what stands under the segment's name: open that instead."""
+
+    def __init__(self, file: SegmentFile) -> None:
+        super().__init__(file.name)
+        self.file = file
+
+
+class Words(dict[str, Stored]):
+    """text -> its number in the segment; a missing one is added in the open transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+        self._fresh: list[str] = []
+
+    def __missing__(self, text: str) -> Stored:
+        stored = storable(text)
+        row = self._connection.execute("SELECT id FROM word WHERE text = ?", (stored,)).fetchone()
+        if row is None:
+            (last,) = self._connection.execute("SELECT max(id) FROM word").fetchone()
+            if last >= _WORDS:
+                return stored
+            row = (last + 1,)
+            self._connection.execute("INSERT INTO word VALUES (?, ?)", (last + 1, stored))
+        self[text] = number = int(row[0])
+        self._fresh.append(text)
+        return number
+
+    def committed(self) -> None:
+        self._fresh.clear()
+
+    def rolled_back(self) -> None:
+        for text in self._fresh:
+            del self[text]
+        self._fresh.clear()
+
+
+class SegmentWriter:
+    """One open segment file. Not thread-safe. Raises sqlite3.Error, Moved."""
+
+    def __init__(self, file: SegmentFile) -> None:
+        self.file = file
+        self.inode = file.inode()
+        self.connection = connect(file, writer=True)
+        self.words = Words(self.connection)
+        self._acknowledged = os.open(file.beside("-seq"), os.O_RDWR | os.O_CREAT, 0o644)
+        self._batch = 0
+
+    def begin(self) -> None:
+        """Wait for other writers, then be the only one. The name is looked at under the lock, so that nothing is
+        written to a file that retention or a repair took away."""
+        if self.file.inode() != self.inode:
+            raise Moved(self.file)
+        self.connection.execute("BEGIN IMMEDIATE")
+        if self.file.inode() != self.inode:
+            self.rollback()
+            raise Moved(self.file)
+        (self._batch,) = self.connection.execute("SELECT value + 1 FROM meta WHERE name = 'batches'").fetchone()
+
+    def commit(self) -> None:
+        self.connection.execute("UPDATE meta SET value = ? WHERE name = 'batches'", (self._batch,))
+        self.connection.execute("COMMIT")
+        os.pwrite(self._acknowledged, self._batch.to_bytes(8, "little"), 0)
+        self.words.committed()
+        self.committed()
+
+    def rollback(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.words.rolled_back()
+        self.rolled_back()
+
+    def committed(self) -> None:
+        """The transaction is durable: let others know what it stored."""
+
+    def rolled_back(self) -> None:
+        """Forget what the transaction would have stored."""
+
+    def executemany(self, sql: str, values: Sequence[tuple[Any, ...]]) -> int:
+        """Rows touched."""
+        return self.connection.executemany(sql, values).rowcount if values else 0
+
+    def slice(self) -> int:
+        """The slice for new rows: the newest, or one more when that is full."""
+        row = self.connection.execute("SELECT id, rows FROM slice ORDER BY id DESC LIMIT 1").fetchone()
+        if row is not None and row[1] < SLICE_ROWS:
+            return int(row[0])
+        number = row[0] + 1 if row else 1
+        self.connection.execute("INSERT INTO slice VALUES (?, 0, 0, NULL, NULL, 0)", (number,))
+        return int(number)
+
+    def grow_slice(self, slice_: int, ids: Iterable[int], messages: int, last_us: int) -> None:
+        """`ids`: of the rows that are new in it."""
+        new = list(ids)
+        self.connection.execute(
+            "UPDATE slice SET rows = rows + ?, messages = messages + ?, last_us = max(last_us, ?) WHERE id = ?",
+            (len(new), messages, last_us, slice_),
+        )
+        if new:
+            self.connection.execute(
+                "UPDATE slice SET first = min(coalesce(first, ?1), ?1), last = max(coalesce(last, ?2), ?2)"
+                " WHERE id = ?3",
+                (min(new), max(new), slice_),
+            )
+
+    def close(self) -> None:
+        self.connection.close()
+        os.close(self._acknowledged)

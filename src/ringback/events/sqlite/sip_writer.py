@@ -1,0 +1,324 @@
+"""Writing one day's segment of legs and blocks: everything of a batch in one transaction.
+
+A leg is inserted once, with the index entries of its numbers and keys; afterwards its row is updated in place, and
+only numbers and keys that are new make entries. Where a leg's messages lie is a chain: its row names its last block,
+and each part of a block names the leg's block before. That costs 12 bytes a part and no index.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from ringback import clock
+from ringback.events.sqlite import rows
+from ringback.events.sqlite.files import SegmentFile
+from ringback.events.sqlite.rows import HEAD, Stored, keys_column, packed_number
+from ringback.events.sqlite.schema import LOW_BITS
+from ringback.events.sqlite.segment_writer import SegmentWriter
+from ringback.events.store import BlockWrite, LegRow, call_hash
+
+_LOW_MASK = (1 << LOW_BITS) - 1
+_COUNT_BITS = 16
+_ROUTES_KEPT = 100_000  # a route that fell out of memory is stored once more: harmless
+
+
+@dataclass(slots=True)
+class Known:
+    """What of a leg is stored, kept on the leg (`LegRow.engine`) so that its next write touches only what changed."""
+
+    writer: SipWriter
+    id: int
+    slice: int
+    head: int  # id of its last block
+    route: int
+    nodes: int  # addresses and agents in that route
+    roles: int  # sum of the numbers' Role bits: grows with every new number and every new role
+    keys: int
+    shape: int  # hash of what the first messages settle
+
+
+class SipWriter(SegmentWriter):
+    """Not thread-safe."""
+
+    def __init__(self, file: SegmentFile) -> None:
+        super().__init__(file)
+        self._routes: dict[tuple[str | None, ...], int] = {}
+        self._fresh_routes: list[tuple[str | None, ...]] = []
+        self._route_slices: set[tuple[int, int]] = set()
+        self._after: list[tuple[LegRow, Known]] = []
+
+    def rolled_back(self) -> None:
+        for route in self._fresh_routes:
+            del self._routes[route]
+        self._route_slices.clear()
+        self._after.clear()
+
+    def committed(self) -> None:
+        self._fresh_routes.clear()
+        for leg, known in self._after:
+            leg.engine = known
+            leg.ref = f"{self.file.name}/{known.id:x}"
+        self._after.clear()
+
+    def stage(
+        self,
+        legs: Sequence[LegRow],
+        blocks: Sequence[BlockWrite],
+        counts: Iterable[tuple[str, int, str, int]],
+        marks: Mapping[str, str],
+    ) -> None:
+        """Into the open transaction. The legs learn of it when `committed`."""
+        self._fresh_routes.clear()
+        new: list[LegRow] = []
+        changed: list[tuple[LegRow, Known]] = []
+        for leg in legs:
+            known = leg.engine
+            if isinstance(known, Known) and known.writer is self:
+                changed.append((leg, known))
+            elif leg.ref and (found := self._found(leg)):
+                changed.append((leg, found))
+            else:
+                new.append(leg)
+        slice_ = self.slice()
+        ids = self._new_ids(new)
+        heads = self._blocks(blocks, ids, {id(leg): known for leg, known in changed})
+        self._update(changed, heads)
+        self._insert(new, ids, heads, slice_)
+        self._count(counts)
+        if marks:
+            now = clock.now_us()
+            self.executemany(
+                "INSERT OR REPLACE INTO mark VALUES (?, ?, ?)",
+                [(name, value, now) for name, value in marks.items()],
+            )
+        last_us = max((block.ended_us for block in blocks), default=0)
+        last_us = max([last_us, *(leg.ended_us for leg in new)])
+        self.grow_slice(slice_, ids.values(), sum(block.messages for block in blocks), last_us)
+
+    def _found(self, leg: LegRow) -> Known | None:
+        """What is stored of a leg that another writer (or a reader) hands on. None: not in this segment."""
+        name, _, id_ = (leg.ref or "").partition("/")
+        if name != self.file.name:
+            return None
+        row = self.connection.execute("SELECT slice, head, route FROM leg WHERE id = ?", (int(id_, 16),)).fetchone()
+        if row is None:
+            return None
+        # Nothing compares equal to the impossible figures: the whole row is written anew.
+        return Known(self, int(id_, 16), row[0], row[1] - HEAD, row[2], -1, -1, -1, 0)
+
+    def _new_ids(self, new: Sequence[LegRow]) -> dict[int, int]:
+        """id(leg) -> its id in the segment, free and as near to its start as can be."""
+        midnight = self.file.start_us
+        wanted = [(leg.started_us - midnight << LOW_BITS | hash(leg.call_id) & _LOW_MASK, id(leg)) for leg in new]
+        wanted.sort()
+        if not wanted:
+            return {}
+        taken = {
+            id_
+            for (id_,) in self.connection.execute(
+                "SELECT id FROM leg WHERE id BETWEEN ? AND ?", (wanted[0][0], wanted[-1][0] + len(wanted))
+            )
+        }
+        ids: dict[int, int] = {}
+        last = -1
+        for id_, key in wanted:
+            id_ = max(id_, last + 1)
+            while id_ in taken:
+                id_ += 1
+            ids[key] = last = id_
+        return ids
+
+    def _blocks(self, blocks: Sequence[BlockWrite], ids: dict[int, int], known: dict[int, Known]) -> dict[int, int]:
+        """Store the blocks; returns id(leg) -> its last block."""
+        if not blocks:
+            return {}
+        (number,) = self.connection.execute("SELECT coalesce(max(id), 0) FROM block").fetchone()
+        heads: dict[int, int] = {}
+        values = []
+        for block in blocks:
+            number += 1
+            parts, before = array("Q"), array("I")
+            position = 0
+            for part in block.parts:
+                key = id(part.leg)
+                leg = ids.get(key) or (known[key].id if key in known else 0)
+                if not leg or part.first < position or not 0 < part.count < 1 << _COUNT_BITS:
+                    raise ValueError(
+                        f"messages {part.first}+{part.count} of the block at {block.started_us} belong to"
+                        f" {part.leg.call_id!r}: not a leg of this batch and day, or out of order"
+                    )
+                if part.first != position:  # what lies between belongs to no leg
+                    parts.append(part.first - position)
+                    before.append(0)
+                parts.append(leg << _COUNT_BITS | part.count)
+                position = part.first + part.count
+                head = heads.get(key)
+                before.append(known[key].head if head is None and key in known else head or 0)
+                heads[key] = number
+            packed = before.tobytes() + parts.tobytes()
+            checksum = zlib.crc32(packed, zlib.crc32(block.data))
+            values.append((number, block.started_us, block.ended_us, block.messages, checksum, packed, block.data))
+        self.executemany("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        return heads
+
+    def _insert(self, new: Sequence[LegRow], ids: dict[int, int], heads: dict[int, int], slice_: int) -> None:
+        word = self.words.__getitem__
+        legs: list[tuple[Stored, ...]] = []
+        keys: list[tuple[int, int, int]] = []
+        numbers: list[tuple[int, Stored, int]] = []
+        reversed_: list[tuple[int, Stored, int]] = []
+        for leg in new:
+            key = id(leg)
+            leg_id, head = ids[key], heads.get(key, 0)
+            environment = leg.environment
+            route = self._route(leg, slice_)
+            (
+                outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason
+            ) = rows.mutable_columns(leg, head, word)  # fmt: skip
+            legs.append(
+                (
+                    leg_id, slice_, word(environment), word(leg.kind), word(leg.method),
+                    outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason,
+                    *rows.rest_columns(leg, route),
+                    rows.storable(leg.call_id), rows.numbers_column(leg.numbers), keys_column(leg.keys),
+                )
+            )  # fmt: skip
+            keys.append((slice_, call_hash(environment, leg.call_id), leg_id))
+            for text in leg.keys:
+                keys.append((slice_, key_hash(environment, text), leg_id))  # noqa: PERF401 - three lists in one pass
+            for number in leg.numbers:
+                numbers.append((slice_, packed_number(number), leg_id))
+                reversed_.append((slice_, packed_number(number[::-1]), leg_id))
+            self._after.append((leg, _known(self, leg, leg_id, slice_, head, route)))
+        legs.sort(key=itemgetter(0))
+        self.executemany(rows.INSERT, legs)
+        self._entries(keys, numbers, reversed_)
+
+    def _update(self, changed: Sequence[tuple[LegRow, Known]], heads: dict[int, int]) -> None:
+        word = self.words.__getitem__
+        updates: list[tuple[Stored, ...]] = []
+        rest: list[tuple[Stored, ...]] = []
+        keys: list[tuple[int, int, int]] = []
+        numbers: list[tuple[int, Stored, int]] = []
+        reversed_: list[tuple[int, Stored, int]] = []
+        for leg, known in changed:
+            head = heads.get(id(leg), known.head)
+            updates.append((*rows.mutable_columns(leg, head, word), known.id))
+            same_nodes = known.nodes == len(leg.addresses) + len(leg.agents)
+            if (
+                same_nodes
+                and known.roles == sum(leg.numbers.values())
+                and known.keys == len(leg.keys)
+                and known.shape == _shape(leg)
+            ):
+                if head != known.head:
+                    self._after.append((leg, _with_head(known, head)))
+                continue
+            route = known.route if same_nodes else self._route(leg, known.slice)
+            rest.append(
+                (
+                    word(leg.kind), word(leg.method), *rows.rest_columns(leg, route),
+                    rows.numbers_column(leg.numbers), keys_column(leg.keys), known.id,
+                )
+            )  # fmt: skip
+            for text in leg.keys:
+                keys.append((known.slice, key_hash(leg.environment, text), known.id))  # noqa: PERF401
+            for number in leg.numbers:
+                numbers.append((known.slice, packed_number(number), known.id))
+                reversed_.append((known.slice, packed_number(number[::-1]), known.id))
+            self._after.append((leg, _known(self, leg, known.id, known.slice, head, route)))
+        self.executemany(rows.UPDATE, updates)
+        self.executemany(rows.UPDATE_REST, rest)
+        self._entries(keys, numbers, reversed_)
+
+    def _entries(
+        self,
+        keys: list[tuple[int, int, int]],
+        numbers: list[tuple[int, Stored, int]],
+        reversed_: list[tuple[int, Stored, int]],
+    ) -> None:
+        self.executemany("INSERT OR IGNORE INTO leg_key VALUES (?, ?, ?)", keys)
+        self.executemany("INSERT OR IGNORE INTO leg_number VALUES (?, ?, ?)", numbers)
+        self.executemany("INSERT OR IGNORE INTO leg_number_reversed VALUES (?, ?, ?)", reversed_)
+
+    def _route(self, leg: LegRow, slice_: int) -> int:
+        """The number of the leg's addresses and agents; notes that the slice has legs of that route."""
+        nodes = (*leg.addresses, None, *leg.agents)
+        route = self._routes.get(nodes)
+        if route is None:
+            if len(self._routes) >= _ROUTES_KEPT:
+                self._routes.clear()
+                self._fresh_routes.clear()
+            added = self.connection.execute(
+                "INSERT INTO route (addresses, agents) VALUES (?, ?)",
+                (rows.path_list(leg.addresses), rows.path_list(leg.agents)),
+            )
+            route = self._routes[nodes] = added.lastrowid or 0
+            self._fresh_routes.append(nodes)
+        if (route, slice_) not in self._route_slices:
+            if len(self._route_slices) >= _ROUTES_KEPT:
+                self._route_slices.clear()
+            self.connection.execute("INSERT OR IGNORE INTO route_slice VALUES (?, ?)", (route, slice_))
+            self._route_slices.add((route, slice_))
+        return route
+
+    def _count(self, counts: Iterable[tuple[str, int, str, int]]) -> None:
+        sums: dict[tuple[Stored, Stored, Stored], int] = {}
+        word = self.words.__getitem__
+        for environment, minute_us, outcome, delta in counts:
+            key = ((minute_us - self.file.start_us) // 60_000_000, word(environment), word(outcome))
+            sums[key] = sums.get(key, 0) + delta
+        self.executemany(
+            "INSERT INTO minute VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET sessions = sessions + excluded.sessions",
+            [(*key, delta) for key, delta in sums.items() if delta],
+        )
+
+
+def key_hash(environment: str, key: str) -> int:
+    """Kept apart from Call-IDs by a byte that neither holds."""
+    return call_hash(environment, "\x01" + key)
+
+
+def _shape(leg: LegRow) -> int:
+    return hash((leg.kind, leg.method, leg.caller, leg.called, leg.source, leg.destination))
+
+
+def _known(writer: SipWriter, leg: LegRow, id_: int, slice_: int, head: int, route: int) -> Known:
+    return Known(
+        writer, id_, slice_, head, route,
+        len(leg.addresses) + len(leg.agents), sum(leg.numbers.values()), len(leg.keys), _shape(leg),
+    )  # fmt: skip
+
+
+def _with_head(known: Known, head: int) -> Known:
+    return Known(
+        known.writer, known.id, known.slice, head, known.route, known.nodes, known.roles, known.keys, known.shape
+    )
+
+
+def leg_parts(packed: bytes, leg: int) -> tuple[list[tuple[int, int]], int]:
+    """[(first, count)] of the leg's messages in a block, and the id of the leg's block before (0: none).
+
+    Raises ValueError where the leg has no part in it: the chain is broken.
+    """
+    count = len(packed) // 12
+    before = memoryview(packed)[: count * 4].cast("I")
+    parts = array("Q", packed[count * 4 :])
+    found: list[tuple[int, int]] = []
+    previous = position = 0
+    for index, part in enumerate(parts):
+        owner = part >> _COUNT_BITS
+        length = part & 0xFFFF
+        if owner == leg:
+            if not found:
+                previous = before[index]
+            found.append((position, length))
+        position += length
+    if not found:
+        raise ValueError(f"leg {leg:x} has no part in it")
+    return found, previous
