@@ -169,6 +169,11 @@ class Settings:
         return self.data / "events"
 
     @property
+    def store_url(self) -> str:
+        """For `ringback.events.open_store`."""
+        return self.events_url or f"sqlite:{self.events_folder}"
+
+    @property
     def run_folder(self) -> Path:
         """Locks, addresses and counters of the running server; nothing in it outlives it in value."""
         return self.data / "run"

@@ -8,6 +8,7 @@ other site can make a browser send, need not.
 from __future__ import annotations
 
 import hmac
+from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -72,16 +73,21 @@ def current_user(request: Request) -> Principal | None:
     return principal
 
 
-async def require_user(request: Request, principal: Annotated[Principal | None, Depends(current_user)]) -> Principal:
+async def require_user(
+    request: Request, principal: Annotated[Principal | None, Depends(current_user)]
+) -> AsyncIterator[Principal]:
     """Raises NotSignedIn, CsrfRefused."""
     if principal is None:
         raise NotSignedIn("Sign in, or send an API token: Authorization: Bearer rb_...")
-    if request.method not in _SAFE_METHODS and principal.csrf_token:
-        check_same_site(request)
-        given = request.headers.get(CSRF_HEADER) or await _form_token(request)
-        if not hmac.compare_digest(given.encode(), principal.csrf_token.encode()):
-            raise CsrfRefused("This form is of an earlier login. Go back, load the page again and repeat.")
-    return principal
+    try:
+        if request.method not in _SAFE_METHODS and principal.csrf_token:
+            check_same_site(request)
+            given = request.headers.get(CSRF_HEADER) or await _form_token(request)
+            if not hmac.compare_digest(given.encode(), principal.csrf_token.encode()):
+                raise CsrfRefused("This form is of an earlier login. Go back, load the page again and repeat.")
+        yield principal
+    finally:
+        await request.close()  # the files of a form that was read for its token
 
 
 CurrentUser = Annotated[Principal | None, Depends(current_user)]

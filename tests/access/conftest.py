@@ -1,0 +1,89 @@
+"""A small application with the access room mounted as the product mounts it, on its own records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from access_clock import Clock
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+from sqlalchemy import Engine
+from starlette.testclient import TestClient
+
+from ringback import clock
+from ringback.access import pages, passwords
+from ringback.access.dependencies import RequiredUser
+from ringback.access.service import add_user
+from ringback.errors import install_error_handlers
+from ringback.middleware import SecurityHeaders
+from ringback.records.engine import open_engine, unit_of_work
+from ringback.records.schema import migrate
+from ringback.settings import load_settings
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    stopped = Clock()
+    monkeypatch.setattr(clock, "now", lambda: stopped.now)
+    return stopped
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords.nobodys_hash.cache_clear()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    migrate(engine)
+    with unit_of_work(engine) as work:
+        add_user(work, "ann", PASSWORD)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def app(engine: Engine, tmp_path: Path) -> FastAPI:
+    app = FastAPI()
+    app.state.records = engine
+    app.state.settings = load_settings({}, data=tmp_path)
+    app.include_router(pages.router)
+    app.add_middleware(SecurityHeaders)
+
+    @app.get("/sessions")
+    @app.post("/sessions")
+    @app.get("/api/v1/whoami")
+    @app.put("/api/v1/whoami")
+    def whoami(user: RequiredUser) -> dict[str, Any]:
+        return {"name": user.name, "kind": user.kind, "environments": list(user.environments)}
+
+    @app.get("/api/v1/broken")
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("the secret is 42")
+
+    install_error_handlers(app, lambda error: pytest.fail(str(error)), ())
+    return app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with TestClient(
+        app, base_url="http://ringback.test", follow_redirects=False, raise_server_exceptions=False
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def ann(client: TestClient) -> TestClient:
+    """The client, signed in as ann."""
+    answer = client.post("/login", data={"name": "ann", "password": PASSWORD})
+    assert answer.status_code == 303, answer.text
+    return client
