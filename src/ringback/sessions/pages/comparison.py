@@ -65,12 +65,16 @@ def _headers(left: SipMessage, right: SipMessage) -> Iterator[Pair]:
         if tag == "equal":
             yield from (_pair(name, value, value) for name, value in left.headers[left_from:left_to])
             continue
-        by_name = difflib.SequenceMatcher(None, names[0][left_from:left_to], names[1][right_from:right_to], autojunk=False)
+        by_name = difflib.SequenceMatcher(
+            None, names[0][left_from:left_to], names[1][right_from:right_to], autojunk=False
+        )
         for kind, first, last, other, other_last in by_name.get_opcodes():
             lefts = left.headers[left_from + first : left_from + last]
             rights = right.headers[right_from + other : right_from + other_last]
             if kind == "equal":
-                yield from (_pair(name, value, there) for (name, value), (_, there) in zip(lefts, rights, strict=True))
+                yield from (
+                    _pair(name, value, there) for (name, value), (_, there) in zip(lefts, rights, strict=True)
+                )
                 continue
             yield from (Pair("left", spelled(name), [Piece(value, True)], []) for name, value in lefts)
             yield from (Pair("right", spelled(name), [], [Piece(value, True)]) for name, value in rights)

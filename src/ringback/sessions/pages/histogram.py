@@ -69,8 +69,19 @@ def strip(counted: Histogram, form: SearchForm, tz: ZoneInfo) -> Strip:
         when = f"{formats.time_text(bucket.start_us, tz, style)}–{formats.time_text(end_us, tz, 'short')}"
         said = ", ".join(f"{formats.number(counts[tone])} {text}" for tone, _, text in TONES if counts.get(tone))
         label = f"{when}: {said or 'none'}"
-        bars.append(Bar(index * PITCH, bucket.start_us, end_us, label, form.zoomed(bucket.start_us, end_us), _stack(counts, peak)))
-    totals = _by_tone({outcome: sum(bucket.outcomes.get(outcome, 0) for bucket in counted.buckets) for outcome in OUTCOME_WORDS})
+        bars.append(
+            Bar(
+                index * PITCH,
+                bucket.start_us,
+                end_us,
+                label,
+                form.zoomed(bucket.start_us, end_us),
+                _stack(counts, peak),
+            )
+        )
+    totals = _by_tone(
+        {outcome: sum(bucket.outcomes.get(outcome, 0) for bucket in counted.buckets) for outcome in OUTCOME_WORDS}
+    )
     return Strip(
         bars=bars,
         width=len(bars) * PITCH,

@@ -15,7 +15,16 @@ HEX_ROW = 16
 _KEY = frozenset(("via", "from", "to", "call-id", "cseq", "contact", "route", "record-route", "max-forwards"))
 # Headers that say why something ended or was refused.
 _WHY = frozenset(
-    ("reason", "warning", "retry-after", "error-info", "www-authenticate", "proxy-authenticate", "unsupported", "min-expires")
+    (
+        "reason",
+        "warning",
+        "retry-after",
+        "error-info",
+        "www-authenticate",
+        "proxy-authenticate",
+        "unsupported",
+        "min-expires",
+    )
 )
 
 
@@ -46,7 +55,9 @@ def message_text(arrow: Arrow) -> MessageText:
         lines.append(Line("body", ""))
         lines += _body_lines(body)
     if len(arrow.payload) > LONGEST:
-        lines.append(Line("note", f"{len(arrow.payload) - LONGEST} more bytes are not shown; the pcap export has them."))
+        lines.append(
+            Line("note", f"{len(arrow.payload) - LONGEST} more bytes are not shown; the pcap export has them.")
+        )
     if arrow.sip.truncated:
         lines.append(Line("note", "The message is longer than what was captured."))
     return MessageText(lines, payload.decode("utf-8", "replace"))

@@ -13,10 +13,10 @@ from ringback import clock
 from ringback.access.dependencies import CurrentSettings, RequiredUser
 from ringback.access.schemas import Principal
 from ringback.events.store import BadCursor, EventStore, EventStoreError, SearchTimedOut, SegmentUnreadable
+from ringback.sessions.dependencies import Events, Issues, Sessions
 from ringback.sessions.pages import interval, search_form
 from ringback.sessions.pages.histogram import strip
 from ringback.sessions.pages.search_form import SearchForm
-from ringback.sessions.pages.services import Events, Issues, Sessions
 from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS
 from ringback.sessions.schemas import QueryError, SearchResult
 from ringback.sessions.service import SessionNotFound, SessionService
@@ -34,7 +34,12 @@ def home() -> Response:
 
 @router.get("/sessions")
 def search_page(
-    request: Request, reader: RequiredUser, sessions: Sessions, events: Events, issues: Issues, settings: CurrentSettings
+    request: Request,
+    reader: RequiredUser,
+    sessions: Sessions,
+    events: Events,
+    issues: Issues,
+    settings: CurrentSettings,
 ) -> Response:
     form = _form(request, reader)
     if not form.errors and _typed_times(request):

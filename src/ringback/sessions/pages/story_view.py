@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS
+from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS, severity_word
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.story import Arrow, Entry, Issue, Leg, Session, StreamReport
 from ringback.web.formats import duration
@@ -30,6 +30,7 @@ class Row:
     destination: str = ""
     text: str = ""
     why: list[str] = field(default_factory=list)  # evidence of the issues
+    tone: str = ""  # of the issue that it is evidence of
     failure: bool = False
     repeat_of: int | None = None
     probes: int = 0
@@ -67,12 +68,9 @@ class Timeline:
 
 def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bool = False) -> Timeline:
     session = opened.session
-    why: dict[int, list[str]] = {}
-    for issue in opened.issues:
-        for evidence in issue.evidence:
-            why.setdefault(evidence.message, []).append(evidence.why)
     labels = {participant.id: participant.label for participant in session.participants}
-    rows = [_row(entry, session, labels, why) for entry in session.entries]
+    rows = [_row(entry, session, labels) for entry in session.entries]
+    _cite(rows, opened.issues)
     counts = Counter(row.kind for row in rows)
     words = {row.kind: row.kind_word for row in rows}
     nodes = list(dict.fromkeys(name for row in rows for name in row.nodes))
@@ -87,7 +85,18 @@ def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bo
     )
 
 
-def _row(entry: Entry, session: Session, labels: dict[str, str], why: dict[int, list[str]]) -> Row:
+def _cite(rows: Iterable[Row], issues: Iterable[Issue]) -> None:
+    """Say at each row what it proves; the tone is that of the first issue that cites it."""
+    by_number = {row.number: row for row in rows}
+    for issue in issues:
+        for evidence in issue.evidence:
+            if row := by_number.get(evidence.message):
+                row.tone = row.tone or severity_word(issue.severity).tone
+                if evidence.why not in row.why:
+                    row.why.append(evidence.why)
+
+
+def _row(entry: Entry, session: Session, labels: dict[str, str]) -> Row:
     row = Row(
         number=entry.number,
         time_us=entry.time_us,
@@ -96,7 +105,6 @@ def _row(entry: Entry, session: Session, labels: dict[str, str], why: dict[int, 
         kind_word=ENTRY_WORDS.get(entry.kind, entry.kind.upper()),
         node=entry.node,
         text=entry.text,
-        why=why.get(entry.number, []),
         nodes=(entry.node,),
     )
     if arrow := entry.arrow:
@@ -158,13 +166,17 @@ def steps_by_role(issue: Issue) -> list[tuple[str, list[str]]]:
     return [(ROLE_WORDS.get(role, role.capitalize()), texts[role]) for role in order if role in texts]
 
 
+def main_leg(session: Session) -> Leg:
+    """The leg that the session is named after."""
+    return next((leg for leg in session.legs if leg.kind == session.kind), session.legs[0])
+
+
 def facts(opened: OpenedSession) -> list[Fact]:
     session = opened.session
-    first = session.legs[0]
     found = [Fact("Caller", session.caller, mono=True), Fact("Called", session.called, mono=True)]
     if session.final_code:
         found.append(Fact("Final code", f"{session.final_code} {session.final_phrase}".rstrip(), mono=True))
-    found += _timings(first)
+    found += _timings(main_leg(session))
     nodes = [participant.label for participant in session.participants if participant.cluster]
     found.append(Fact("Nodes", ", ".join(nodes)))
     agents = dict.fromkeys(participant.user_agent for participant in session.participants if participant.user_agent)
@@ -199,7 +211,7 @@ def stream_troubles(stream: StreamReport) -> dict[str, bool]:
 
 def healthy_sentence(session: Session) -> str:
     """What happened, where nothing is to be said about it."""
-    leg = session.legs[0]
+    leg = main_leg(session)
     caller, called = session.caller or "The caller", session.called or "the callee"
     if session.kind == "call" and leg.answered_us is not None:
         after = _seconds(leg.answered_us - leg.started_us)

@@ -1,0 +1,9 @@
+"""The pages of the sessions room. `router` holds them all."""
+
+from fastapi import APIRouter
+
+from ringback.sessions.pages import search, session, sharing
+
+router = APIRouter()
+for part in (search, sharing, session):
+    router.include_router(part.router)

@@ -1,0 +1,179 @@
+"""The session page and its parts, the same for who is signed in and for who holds a share link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from ringback import clock
+from ringback.access.dependencies import CurrentVisitor, Records, RequiredUser
+from ringback.problem import Problem
+from ringback.records.engine import unit_of_work
+from ringback.sessions.dependencies import Sessions
+from ringback.sessions.diagram.svg import advanced_svg, basic_svg
+from ringback.sessions.pages import comparison, message_view, story_view
+from ringback.sessions.pages.words import KIND_WORDS, confidence_words, outcome_word, severity_word
+from ringback.sessions.schemas import OpenedSession
+from ringback.sessions.share.schemas import ShareInfo, Viewer
+from ringback.sessions.share.service import SHARE_PATH, open_share, record_view
+from ringback.sessions.story import Arrow
+from ringback.web.templating import render
+
+router = APIRouter(include_in_schema=False)
+Format = Literal["pcap", "text", "json", "svg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session opened for somebody who may see it."""
+
+    opened: OpenedSession
+    base: str  # path of its page for this reader
+    viewer: Viewer
+    share: ShareInfo | None = None  # the link that was followed
+
+
+def _by_login(session_id: str, reader: RequiredUser, visitor: CurrentVisitor, sessions: Sessions) -> Opened:
+    opened = sessions.open(session_id, reader.environments)
+    return Opened(opened, f"/sessions/{opened.id}", Viewer(reader.kind, reader.name, visitor.address))
+
+
+def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessions: Sessions) -> Opened:
+    share = open_share(records, token)
+    opened = sessions.open(share.session_id, (share.environment,))
+    viewer = Viewer("share", share.created_by, visitor.address, share.id)
+    return Opened(opened, f"{SHARE_PATH}{token}", viewer, share)
+
+
+def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
+    """`Depends` stands in the defaults, because the annotations of nested functions cannot name `opened_by`."""
+
+    @router.get(prefix)
+    def session_page(
+        request: Request,
+        records: Records,
+        view: Literal["basic", "nodes"] = "basic",
+        kind: str = "",
+        node: str = "",
+        all_: Annotated[bool, Query(alias="all")] = False,
+        it: Opened = Depends(opened_by),
+    ) -> Response:
+        if not request.headers.get("HX-Request"):
+            _record(records, it, "page")
+        return _page(request, it, view, kind, node, all_)
+
+    @router.get(prefix + "/messages/{number}")
+    def message(request: Request, number: int, it: Opened = Depends(opened_by)) -> Response:
+        whole = not request.headers.get("HX-Request")
+        return render(
+            request,
+            "sessions/message_page.html" if whole else "sessions/message.html",
+            **_message_context(it, number),
+        )
+
+    @router.get(prefix + "/compare")
+    def compare(
+        request: Request, m: Annotated[list[int] | None, Query()] = None, it: Opened = Depends(opened_by)
+    ) -> Response:
+        chosen = sorted(set(m or ()))
+        if len(chosen) != 2:
+            raise Problem(400, "Choose two messages of the timeline to compare them.", field="m")
+        left, right = (_arrow(it.opened, number) for number in chosen)
+        pairs = comparison.compare(left, right)
+        whole = not request.headers.get("HX-Request")
+        return render(
+            request,
+            "sessions/compare_page.html" if whole else "sessions/compare.html",
+            it=it,
+            left=left,
+            right=right,
+            pairs=pairs,
+            differences=comparison.differences(pairs),
+            start_line=story_view.start_line,
+            here=f"{it.base}/compare?" + urlencode([("m", number) for number in chosen]),
+        )
+
+    @router.get(prefix + "/export")
+    def export(
+        records: Records,
+        sessions: Sessions,
+        format_: Annotated[Format, Query(alias="format")] = "pcap",
+        it: Opened = Depends(opened_by),
+    ) -> Response:
+        _record(records, it, f"export {format_}")
+        file = sessions.export(it.opened, format_)
+        named = {"Content-Disposition": f'attachment; filename="{file.filename}"'}
+        return Response(file.data, media_type=file.media_type, headers=named)
+
+
+_add_routes("/sessions/{session_id}", _by_login)
+_add_routes(SHARE_PATH + "{token}", _by_share_link)
+
+
+def _record(records: Records, it: Opened, how: str) -> None:
+    with unit_of_work(records) as work:
+        record_view(work, it.opened.session.environment, it.opened.id, it.viewer, how)
+
+
+def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: bool) -> Response:
+    opened, session = it.opened, it.opened.session
+    draw = advanced_svg if view == "nodes" else basic_svg
+    primary = opened.issues[0] if opened.issues else None
+    state = {"view": view if view != "basic" else "", "kind": kind, "node": node, "all": "1" if all_ else ""}
+
+    def url(**changes: str) -> str:
+        """This page in another state."""
+        parameters = urlencode({name: text for name, text in {**state, **changes}.items() if text})
+        return it.base + (f"?{parameters}" if parameters else "")
+
+    return render(
+        request,
+        "sessions/session.html",
+        it=it,
+        session=session,
+        outcome=outcome_word(session.outcome),
+        kind_word=KIND_WORDS.get(session.kind, session.kind),
+        primary=primary,
+        other_issues=opened.issues[1:],
+        severity_word=severity_word,
+        confidence_words=confidence_words,
+        steps_by_role=story_view.steps_by_role,
+        healthy=story_view.healthy_sentence(session),
+        diagram=draw(session, opened.issues),
+        view=view,
+        timeline=story_view.timeline(opened, kind, node, unfolded=all_),
+        chosen_kind=kind,
+        chosen_node=node,
+        url=url,
+        facts=story_view.facts(opened),
+        stream_troubles=story_view.stream_troubles,
+        outcome_word=outcome_word,
+        expires_us=clock.to_us(it.share.expires_at) if it.share else 0,
+    )
+
+
+def _message_context(it: Opened, number: int) -> dict[str, Any]:
+    entry = next((entry for entry in it.opened.session.entries if entry.number == number), None)
+    if entry is None:
+        raise Problem(404, f"This session has no entry #{number}; it has {len(it.opened.session.entries)}.")
+    labels = {participant.id: participant.label for participant in it.opened.session.participants}
+    return {
+        "it": it,
+        "entry": entry,
+        "arrow": entry.arrow,
+        "log": entry.log,
+        "message": message_view.message_text(entry.arrow) if entry.arrow else None,
+        "labels": labels,
+    }
+
+
+def _arrow(opened: OpenedSession, number: int) -> Arrow:
+    try:
+        return opened.session.arrow(number)
+    except KeyError:
+        raise Problem(404, f"Entry #{number} is no SIP message of this session.", field="m") from None
