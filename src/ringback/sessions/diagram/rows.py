@@ -21,6 +21,8 @@ class Row:
     over_us: int = 0  # from the first to the last of them
     evidence: bool = False  # an issue rests on it
     failing: bool = False  # what the primary issue is about
+    unheard: bool = False  # a request that got no response at all
+    time: str = ""  # `+0.041`: seconds since the session began
 
     @property
     def number(self) -> int:
@@ -55,6 +57,9 @@ def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
     """One row an entry, in story order; a retransmission adds to the row of what was sent first."""
     evidence = {each.message for issue in issues for each in issue.evidence}
     failing = failing_numbers(session, issues)
+    unheard = {
+        one.request.number for one in session.transactions if one.request and not one.provisional and not one.final
+    }
     rows: dict[int, Row] = {}
     for entry in session.entries:
         first = rows.get(entry.arrow.retransmission_of or 0) if entry.arrow else None
@@ -66,7 +71,13 @@ def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
             continue
         words = message_words(entry.arrow) if entry.arrow else entry.text
         rows[entry.number] = Row(
-            entry, words, entry.arrow, evidence=entry.number in evidence, failing=entry.number in failing
+            entry,
+            words,
+            entry.arrow,
+            evidence=entry.number in evidence,
+            failing=entry.number in failing,
+            unheard=entry.number in unheard,
+            time=f"+{max(0, entry.time_us - session.started_us) / 1e6:.3f}",
         )
     return list(rows.values())
 

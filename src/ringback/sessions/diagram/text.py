@@ -51,7 +51,7 @@ class _Drawing:
         self.signs = signs
         self.lane_of = {participant.id: position for position, participant in enumerate(session.participants)}
         self.digits = len(str(len(session.entries)))
-        self.time_width = max((len(self._time(row)) for row in rows), default=6)
+        self.time_width = max((len(row.time) for row in rows), default=6)
         self.gutter = 2 + self.digits + 2 + self.time_width + 2
         room, count = width - self.gutter, max(1, len(session.participants))
         self.on_arrow = room // count >= _WORDS_ON_ARROW
@@ -63,9 +63,6 @@ class _Drawing:
 
     def lines(self) -> list[str]:
         return [line.rstrip() for line in (*self._head(), *map(self._row, self.rows))]
-
-    def _time(self, row: Row) -> str:
-        return f"+{max(0, row.entry.time_us - self.session.started_us) / 1e6:.3f}"
 
     def _centre(self, lane: int) -> int:
         return lane * self.pitch + self.pitch // 2
@@ -88,7 +85,7 @@ class _Drawing:
 
     def _row(self, row: Row) -> str:
         mark = self.signs.mark if row.evidence or row.failing else " "
-        start = f"{mark} {row.number:>{self.digits}}  {self._time(row):>{self.time_width}}  "
+        start = f"{mark} {row.number:>{self.digits}}  {row.time:>{self.time_width}}  "
         if row.arrow is None:
             node = f"{row.entry.node}: " if row.entry.node else ""
             words = self._fit(f"{node}{row.words}", self.width - self.gutter)
