@@ -123,16 +123,16 @@ def keys_with_reasons(
     """`correlation_keys` of a message of which only these parts were read. Header names are in lower case."""
     keys: dict[str, str] = {}
     for suffix in rules.suffixes:
-        base, found = suffix.subn("", call_id)
-        if found and base:
-            keys["cid:" + base] = f"Call-ID is {base} with a suffix added"
+        if found := suffix.search(call_id):
+            base = call_id[: found.start()] + call_id[found.end() :]
+            _add(keys, "cid:", base, f"Call-ID is {base} with a suffix added")
     if correlation and correlation != call_id:
         keys["cid:" + correlation] = "HEP correlation id"
     referrer = target = sender = ""
     for name, value in headers:
         match name:
             case "from":
-                sender = _referred(value)[0]
+                sender = value
             case "referred-by":
                 referrer = _referred(value)[0]
             case "refer-to":
@@ -162,7 +162,7 @@ def keys_with_reasons(
             case _ if name in rules.conf_headers:
                 _add(keys, "conf:", conf_id(value), "same billing session")
     if method == "REFER" and target:
-        _add(keys, "refer:", f"{referrer or sender}>{_user(target)}", "REFER")
+        _add(keys, "refer:", f"{referrer or _referred(sender)[0]}>{_user(target)}", "REFER")
     elif method == "INVITE" and referrer:
         _add(keys, "refer:", f"{referrer}>{_user(_referred(request_uri)[0])}", "Referred-By")
     if body and (origin := _ORIGIN.search(body)) and origin[1] not in _COMMON_ORIGINS:

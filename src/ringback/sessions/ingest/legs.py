@@ -1,0 +1,189 @@
+"""The leg table: every message finds its leg, new Call-IDs open one, finished and forgotten ones leave.
+
+Memory is bounded by `most` open legs: past it the finished ones go first, then those unheard of the longest. A late
+message of a leg that left opens another row of the same Call-ID, which readers merge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter, itemgetter
+
+from ringback.events.store import LegRow
+from ringback.sessions.capture.sip import scan, why_not_sip
+from ringback.sessions.ingest.details import DetailReader, text_of
+from ringback.sessions.ingest.leg import OpenLeg
+from ringback.sessions.story import CUT_BY_CAPTURE, Sighting
+
+DAY_US = 86_400_000_000
+MINUTE_US = 60_000_000
+LONGEST_CALL_ID = 512  # bytes; beyond it nothing is a Call-ID but an attempt at our memory
+_SWEEP_US = 2_000_000
+_KEEP = 0.75  # of `most`, when legs must leave before their time
+
+_time = itemgetter(0)
+_last_us = attrgetter("last_us")
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came together since the last time.
+
+    `legs`: whose messages (`OpenLeg.pending`) are to be stored; `settled`: rows that changed without a message;
+    `counts`: (environment, minute, outcome) -> delta of sessions begun.
+    """
+
+    legs: list[OpenLeg] = field(default_factory=list)
+    settled: list[OpenLeg] = field(default_factory=list)
+    counts: Counter[tuple[str, int, str]] = field(default_factory=Counter)
+    messages: int = 0
+
+
+class LegTable:
+    """Not thread-safe. `clock_us` is the time of receipt where packets come live, that of the messages for a file."""
+
+    def __init__(
+        self, *, environment: str = "default", most: int = 100_000, details: DetailReader | None = None
+    ) -> None:
+        self.environment = environment
+        self.refused: Counter[str] = Counter()  # reason -> messages that are no SIP we can store
+        self._most = most
+        self._details = details or DetailReader()
+        self._legs: dict[bytes, OpenLeg] = {}
+        self._touched: list[OpenLeg] = []
+        self._swept_us = 0
+
+    def __len__(self) -> int:
+        return len(self._legs)
+
+    def add(self, messages: Iterable[Sighting]) -> None:
+        """Plain tuples of a Sighting's shape will do. What is no SIP is counted in `refused`."""
+        legs, touched, read = self._legs, self._touched, self._details
+        for message in messages:
+            time_us, hop, payload, marks, correlation = message
+            scanned = scan(payload)
+            if scanned is None:
+                self.refused[why_not_sip(payload)] += 1
+                continue
+            call_id, first_line, cseq = scanned
+            leg = legs.get(call_id)
+            if leg is None or not leg.day_start <= time_us < leg.day_end:
+                if not 0 < len(call_id) <= LONGEST_CALL_ID:
+                    self.refused["no Call-ID" if not call_id else "Call-ID too long"] += 1
+                    continue
+                leg = self._other_day(leg, call_id, message) if leg else self._open(call_id, message)
+            if not leg.pending:
+                touched.append(leg)
+            leg.pending.append(message)
+            place = id(hop)
+            sighting = hash((first_line, cseq, place))
+            if sighting in leg.seen:
+                leg.again(first_line)
+                continue
+            leg.seen.add(sighting)
+            if place not in leg.hops:
+                leg.hops.add(place)
+                leg.new_hop(hop)
+            if marks & CUT_BY_CAPTURE:
+                leg.truncated()
+            if first_line.startswith(b"SIP/2.0 "):
+                leg.response(time_us, hop, payload, first_line, cseq, read)
+            else:
+                leg.request(time_us, hop, payload, first_line, cseq, correlation, read)
+
+    def take(self, clock_us: int) -> Taken:
+        """All that came since the last time. The caller stores it and then clears each leg's `pending`."""
+        taken = Taken(legs=self._touched)
+        self._touched = []
+        for leg in taken.legs:
+            row, pending = leg.row, leg.pending
+            leg.last_us = clock_us
+            taken.messages += len(pending)
+            row.messages += len(pending)
+            row.ended_us = max(row.ended_us, max(map(_time, pending)))
+        if clock_us - self._swept_us >= _SWEEP_US or len(self._legs) > self._most:
+            self._swept_us = clock_us
+            taken.settled = self._sweep(clock_us)
+        self._count(taken)
+        return taken
+
+    def finish(self, clock_us: int) -> Taken:
+        """What is left when a file has ended at `clock_us`: legs silent for long before it are settled."""
+        taken = Taken()
+        for leg in self._legs.values():
+            leg.settle(clock_us - leg.row.ended_us)
+            if leg.changed:
+                taken.settled.append(leg)
+        self._legs.clear()
+        self._count(taken)
+        return taken
+
+    def open_rows(self) -> Iterable[LegRow]:
+        return (leg.row for leg in self._legs.values())
+
+    def _open(self, call_id: bytes, message: Sighting) -> OpenLeg:
+        row = self._row(call_id, message)
+        day = row.started_us - row.started_us % DAY_US
+        leg = self._legs[call_id] = OpenLeg(row, day, day + DAY_US)
+        return leg
+
+    def _other_day(self, leg: OpenLeg, call_id: bytes, message: Sighting) -> OpenLeg:
+        """Midnight passed, or two nodes do not agree on the day."""
+        other = leg.other_day
+        if other and other.day_start <= message[0] < other.day_end:
+            return other
+        row = self._row(call_id, message)
+        day = row.started_us - row.started_us % DAY_US
+        leg = self._legs[call_id] = leg.next_day(row, day, day + DAY_US)
+        return leg
+
+    def _row(self, call_id: bytes, message: Sighting) -> LegRow:
+        time_us, hop = message[0], message[1]
+        return LegRow(
+            environment=self.environment,
+            call_id=text_of(call_id),
+            kind="other",
+            method="",
+            started_us=time_us,
+            ended_us=time_us,
+            outcome="incomplete",
+            source=_socket(hop.source, hop.source_port),
+            destination=_socket(hop.destination, hop.destination_port),
+        )
+
+    def _sweep(self, clock_us: int) -> list[OpenLeg]:
+        """Legs that can be forgotten leave; returns those whose row changed by that."""
+        settled = []
+        gone = []
+        for call_id, leg in self._legs.items():
+            if leg.settle(clock_us - leg.last_us):
+                gone.append(call_id)
+            if leg.changed and not leg.pending:
+                settled.append(leg)
+            leg.changed = False
+        for call_id in gone:
+            del self._legs[call_id]
+        if len(self._legs) > self._most:
+            by_age = sorted(self._legs.items(), key=lambda each: (not each[1].finished, each[1].last_us))
+            for call_id, _ in by_age[: len(by_age) - int(self._most * _KEEP)]:
+                del self._legs[call_id]
+        return settled
+
+    def _count(self, taken: Taken) -> None:
+        counts = taken.counts
+        environment = self.environment
+        for leg in chain(taken.legs, taken.settled):
+            outcome = leg.row.outcome
+            if outcome != leg.counted:
+                minute = leg.begun_us - leg.begun_us % MINUTE_US
+                if leg.counted:
+                    counts[environment, minute, leg.counted] -= 1
+                counts[environment, minute, outcome] += 1
+                leg.counted = outcome
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
