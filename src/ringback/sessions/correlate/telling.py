@@ -87,6 +87,6 @@ def _clock_notes(participants: Sequence[Participant], corrections: Mapping[str, 
         if correction:
             who = names.get(agent) or f"capture agent {agent}"
             seconds = f"{abs(correction) / 1e6:.3f}".rstrip("0").rstrip(".")
-            direction = "behind" if correction > 0 else "ahead"
-            notes.append(f"The clock of {who} is {seconds} s {direction} of the others; its times are corrected.")
+            direction = "behind" if correction > 0 else "ahead of"
+            notes.append(f"The clock of {who} is {seconds} s {direction} the others; its times are corrected.")
     return notes

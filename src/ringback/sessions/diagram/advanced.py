@@ -17,6 +17,7 @@ from ringback.sessions.diagram.drawing import (
     arrow,
     close_message,
     colour_of,
+    mark_row,
     open_message,
     safe,
     tone_of,
@@ -40,6 +41,7 @@ class Part:
 
     svg: str
     messages: int
+    seconds: float  # from its first row to its last
     folded: bool  # nothing unusual in it
 
 
@@ -68,8 +70,10 @@ def advanced_flow(session: Session, issues: Sequence[Issue] = (), *, fold: bool 
     picture = _Advanced(session, issues, linked=True)
     parts = []
     for start, end, folded in picture.stretches() if fold else [(0, len(picture.rows), False)]:
-        messages = sum(row.sent for row in picture.rows[start:end] if row.arrow)
-        parts.append(Part(picture.body(start, end).svg(), messages, folded))
+        rows = picture.rows[start:end]
+        messages = sum(row.sent for row in rows if row.arrow)
+        seconds = (rows[-1].entry.time_us - rows[0].entry.time_us) / 1e6 if rows else 0.0
+        parts.append(Part(picture.body(start, end).svg(), messages, seconds, folded))
     return Flow(picture.width, picture.head().svg(), parts)
 
 
@@ -87,7 +91,7 @@ def advanced_svg(
     markup = [flow.head]
     for part in flow.parts:
         if part.folded:
-            words = f"{part.messages} messages, nothing unusual"
+            words = f"{part.messages} messages in {part.seconds:.1f} s, nothing unusual"
             markup.append(f'<details class="flow-fold"><summary>{words}</summary>{part.svg}</details>')
         else:
             markup.append(part.svg)
@@ -100,7 +104,7 @@ class _Advanced:
         self.linked = linked
         self.rows = rows_of(session, issues)
         count = max(1, len(session.participants))
-        self.pitch = 290 if count <= 3 else 220 if count <= 5 else 170 if count <= 8 else 150
+        self.pitch = 380 if count <= 2 else 290 if count == 3 else 220 if count <= 5 else 170 if count <= 8 else 150
         self.width = _GUTTER + self.pitch * count + 12
         self.x = {one.id: round(_GUTTER + self.pitch * (at + 0.5)) for at, one in enumerate(session.participants)}
         self.lane_of_agent = {agent: one.id for one in session.participants for agent in one.agents}
@@ -161,6 +165,8 @@ class _Advanced:
         height = top + ROW_PX * (end - start) + 6
         canvas = Canvas(self.width, height, "flow-body", f"Call flow, messages {start + 1} to {end}")
         self._band(canvas, 0, height)
+        for at in range(start, end):
+            mark_row(canvas, self.rows[at], top + ROW_PX * (at - start), ROW_PX)
         for one in self.session.participants:
             canvas.line(self.x[one.id], top and top - 4, self.x[one.id], height, "life")
         for hold in self.holds:
@@ -200,15 +206,16 @@ class _Advanced:
             turn(canvas, x1, line)
             canvas.text(x1 + 32, line - 3, self._words(row, self.pitch - 40), "words")
         else:
-            arrow(canvas, x1, x2, line, lost=row.failing and row.unheard)
+            arrow(canvas, x1, x2, line, lost=row.unheard and (row.failing or row.evidence))
             for place in self._ticks(message, x1, x2):
-                canvas.line(place, line - 4, place, line + 4, "tick")
-            canvas.text((x1 + x2) / 2, line - 6, self._words(row, abs(x2 - x1) - 22), "words", anchor="middle")
+                canvas.line(place, line, place, line + 6, "tick")
+            over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
+            canvas.text((x1 + x2) / 2, line - 6, self._words(row, abs(x2 - x1) - 22), f"words{over}", anchor="middle")
         close_message(canvas, linked=self.linked)
 
     def _words(self, row: Row, pixels: float) -> str:
         room = int(pixels / MONO_PX)
-        words = ("✕ " if row.failing else "") + printable(row.words)
+        words = ("✕ " if row.failing else "") + printable(row.label.replace(" sip:", " ", 1))
         if row.repeats:
             return cut(f"{cut(words, max(8, room - cells(row.repeats) - 1))} {row.repeats}", room)
         return cut(words, room)
@@ -247,10 +254,10 @@ class _Advanced:
         if right >= left or right > 400:
             if owner:
                 canvas.add(f'<path class="pin" d="M{x} {y + 15}h12"/>')
-            canvas.text(x + (18 if owner else 0), y + 19, words, "words", room=right)
+            canvas.text(x + (18 if owner else 0), y + 19, words, "words over", room=right)
         else:
             canvas.add(f'<path class="pin" d="M{x} {y + 15}h-12"/>')
-            canvas.text(x - 18, y + 19, words, "words", anchor="end", room=left)
+            canvas.text(x - 18, y + 19, words, "words over", anchor="end", room=left)
         close_message(canvas, linked=self.linked)
 
     def _holds(self) -> Iterator[_Hold]:
@@ -293,8 +300,19 @@ class _Advanced:
             else f"held {hold.what} {milliseconds:.1f} ms"
         )
         canvas.rect(x - 2.5, y1, 5, y2 - y1, "hold long" if long else "hold", held)
-        if hold.microseconds >= _TELL_HOLD_US and start <= hold.to_row < end and y2 - y1 >= ROW_PX:
-            canvas.text(x + 8, y2 - 8, held, "held", room=self.pitch - 20, per=SMALL_PX)
+        if hold.microseconds >= _TELL_HOLD_US:
+            free = next(
+                (at for at in range(max(hold.from_row + 1, start), min(hold.to_row, end)) if self._free(at, x)), None
+            )
+            if free is not None:
+                canvas.text(
+                    x + 8, top + ROW_PX * (free - start) + 19, held, "held", room=self.pitch - 20, per=SMALL_PX
+                )
+
+    def _free(self, at: int, x: int) -> bool:
+        """Nothing is drawn to the right of the lane in that row."""
+        message = self.rows[at].arrow
+        return message is not None and max(self.x[message.source], self.x[message.destination]) <= x
 
 
 def _role(participant: Participant) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ringback.sessions.capture.sip import parse_uri
+from ringback.sessions.correlate.legs import called
 from ringback.sessions.diagram.drawing import (
     MONO_PX,
     SANS_PX,
@@ -13,10 +14,12 @@ from ringback.sessions.diagram.drawing import (
     Canvas,
     arrow,
     close_message,
+    mark_row,
     open_message,
     tone_of,
 )
 from ringback.sessions.diagram.rows import Row, rows_of
+from ringback.sessions.diagram.text import short_labels
 from ringback.sessions.diagram.words import cells, cut, printable
 from ringback.sessions.story import Arrow, Issue, Participant, Session
 
@@ -70,12 +73,13 @@ class _Basic:
             if key != "switch":
                 lanes[key] = _Lane(key, self._party(one, is_caller=one.id == asker), self._about(one))
             elif key not in lanes:
-                inside = [other.label for other in participants if other.cluster]
+                labels = zip(participants, short_labels(participants), strict=True)
+                inside = [label for other, label in labels if other.cluster]
                 lanes[key] = _Lane(key, "Your switch", " · ".join(inside))
-        called = self.session.called
+        number = self.session.called
         outside = [one for one in participants if not one.cluster and one.id != asker]
-        if "switch" in lanes and not outside and called and self.session.kind in ("call", "message"):
-            lanes["unreached"] = _Lane("unreached", self.names.get(called, called), "never reached", reached=False)
+        if "switch" in lanes and not outside and number and self.session.kind in ("call", "message"):
+            lanes["unreached"] = _Lane("unreached", self.names.get(number, number), "never reached", reached=False)
         return list(lanes.values())
 
     def _party(self, one: Participant, *, is_caller: bool) -> str:
@@ -84,10 +88,17 @@ class _Basic:
                 return self.names[key]
         if one.label not in one.addresses:
             return one.label
-        number = self.session.caller if is_caller else self.session.called
+        number = self.session.caller if is_caller else self._called_at(one.id)
         if one.kind in ("phone", "far-end") and number and (is_caller or self.session.kind in ("call", "message")):
             return self.names.get(number, number)
         return one.label
+
+    def _called_at(self, lane: str) -> str:
+        """The number that this party was called by: forks and forwarding change it on the way."""
+        for message in self.session.arrows:
+            if message.destination == lane and message.sip.method in ("INVITE", "MESSAGE") and message.sip.is_request:
+                return called(message.sip)
+        return self.session.called
 
     def _about(self, one: Participant) -> str:
         address = one.addresses[0].rpartition(":")[0] if one.addresses else ""
@@ -116,6 +127,8 @@ class _Basic:
         canvas = Canvas(
             self.width, bottom, "basic", f"{self.session.caller} to {self.session.called}: who sent what to whom"
         )
+        for position, row in enumerate(self.rows):
+            mark_row(canvas, row, _TOP + _ROW * position + 1, _ROW)
         for lane in self.lanes:
             x, faint = self.x[lane.key], "" if lane.reached else " unreached"
             canvas.text(x, 18, lane.name, f"lane{faint}", anchor="middle", room=self.pitch - 16, per=SANS_PX)
@@ -135,7 +148,7 @@ class _Basic:
     def _message(self, canvas: Canvas, row: Row, message: Arrow, y: int) -> None:
         x1, x2 = self.x[self.lane_of[message.source]], self.x[self.lane_of[message.destination]]
         words = _plain_words(message)
-        lost = row.failing and row.unheard
+        lost = row.unheard and (row.failing or row.evidence)
         title = f"#{row.number} {row.time} {row.words} {row.repeats}".rstrip()
         open_message(canvas, row, title, f"msg {tone_of(row)}", linked=self.linked)
         canvas.rect(0, y - 20, self.width, _ROW - 2, "row")
@@ -146,7 +159,8 @@ class _Basic:
         room = int((abs(x2 - x1) - 30) / MONO_PX)
         if row.repeats:
             words = f"{cut(printable(words), max(8, room - cells(row.repeats) - 1))} {row.repeats}"
-        canvas.text((x1 + x2) / 2, y - 6, words, "words", anchor="middle", room=room * MONO_PX)
+        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
+        canvas.text((x1 + x2) / 2, y - 6, words, f"words{over}", anchor="middle", room=room * MONO_PX)
         close_message(canvas, linked=self.linked)
 
     def _note(self, canvas: Canvas, row: Row, y: int) -> None:
@@ -164,11 +178,16 @@ class _Basic:
         room = self.width - x - 30
         if room >= 200:
             canvas.add(f'<path class="pin" d="M{x} {y - 8}h14"/>')
-            canvas.text(x + 20, y - 4, row.words, "words", room=room)
+            canvas.text(x + 20, y - 4, row.words, "words over", room=room)
         else:
             canvas.add(f'<path class="pin" d="M{x} {y - 8}h-14"/>')
-            canvas.text(x - 20, y - 4, row.words, "words", anchor="end", room=x - _GUTTER - 20)
+            canvas.text(x - 20, y - 4, row.words, "words over", anchor="end", room=x - _GUTTER - 20)
         close_message(canvas, linked=self.linked)
+
+
+def _of_no_interest(message: Arrow) -> bool:
+    """What tells a reader who knows no SIP nothing: 100 Trying, and keep-alives within a call."""
+    return message.sip.status == 100 or (message.sip.method == "OPTIONS" and bool(message.sip.to_tag))
 
 
 def _plain_words(message: Arrow) -> str:

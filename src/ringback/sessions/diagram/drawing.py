@@ -87,6 +87,12 @@ def tone_of(row: Row) -> str:
     return tone + (" failing" if row.failing else "") + (" evidence" if row.evidence else "")
 
 
+def mark_row(canvas: Canvas, row: Row, y: float, height: float) -> None:
+    """A tinted ground under a row that matters; drawn before the lanes, so that they go through it."""
+    if row.failing or row.evidence:
+        canvas.rect(0, y + 0.5, canvas.width, height - 1, "mark-bad" if row.failing else "mark-warn")
+
+
 def open_message(canvas: Canvas, row: Row, title: str, kinds: str, *, linked: bool) -> None:
     """The start of one message's group: focusable, named, and on pages a link to its raw text."""
     name = f'data-number="{row.number}" aria-label="{safe(title)}"'

@@ -15,7 +15,7 @@ _FAILED = frozenset({"failed", "rejected", "busy", "no_answer"})
 @dataclass(slots=True)
 class Row:
     entry: Entry
-    words: str  # unescaped: wire text
+    words: str  # what was sent or written, whole; unescaped wire text
     arrow: Arrow | None = None
     sent: int = 1  # how often, retransmissions included
     over_us: int = 0  # from the first to the last of them
@@ -27,6 +27,16 @@ class Row:
     @property
     def number(self) -> int:
         return self.entry.number
+
+    @property
+    def label(self) -> str:
+        """As `words`, without the Request-URI where the dialog says as much."""
+        if self.arrow is None or not self.arrow.sip.is_request:
+            return self.words
+        sip = self.arrow.sip
+        if sip.to_tag:
+            return "re-INVITE" if sip.method == "INVITE" else sip.method
+        return sip.method if sip.method in ("ACK", "CANCEL") else self.words
 
     @property
     def repeats(self) -> str:

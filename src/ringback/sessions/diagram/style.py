@@ -26,7 +26,9 @@ STYLE = """\
 .flow .band { fill: var(--accent-bg); }
 .flow .band-name { font: 600 10.5px var(--sans); fill: var(--accent); }
 .flow .row { fill: none; pointer-events: all; }
-.flow .words { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
+.flow .mark-bad { fill: var(--bad-bg); }
+.flow .mark-warn { fill: var(--warn-bg); }
+.flow .over { paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
 .flow .line { stroke: var(--ink); stroke-width: 1.3; }
 .flow .head { fill: var(--ink); }
 .flow .cross { stroke: var(--bad); stroke-width: 2.2; fill: none; }
@@ -38,9 +40,7 @@ STYLE = """\
 .flow .refusal .words { fill: var(--bad); }
 .flow .challenge .line { stroke: var(--warn); }
 .flow .challenge .head { fill: var(--warn); }
-.flow .evidence .row { fill: var(--warn-bg); }
 .flow .evidence .number { fill: var(--warn); font-weight: 700; }
-.flow .failing .row { fill: var(--bad-bg); }
 .flow .failing .line { stroke-width: 2.2; }
 .flow .failing .words, .flow .failing .number { fill: var(--bad); font-weight: 700; }
 .flow .leg-1 .line { stroke-dasharray: 8 3; }
@@ -51,12 +51,8 @@ STYLE = """\
 .flow .hold { fill: var(--line-strong); fill-opacity: .45; }
 .flow .hold.long { fill: var(--warn); fill-opacity: .9; }
 .flow .held { font-size: 11px; fill: var(--warn); paint-order: stroke; stroke: var(--card); stroke-width: 4px; }
-.flow .log { fill: var(--warn); }
-.flow .billing { fill: var(--note); }
-.flow .media, .flow .quiet { fill: var(--soft); }
 .flow .pin { stroke: var(--line-strong); fill: none; }
 .flow .billing .pin { stroke: var(--note); }
-.flow .entry .words { stroke: var(--card); }
 .flow .entry.billing .words { fill: var(--note); }
 .flow .entry.log .words { fill: var(--warn); }
 .flow .entry.quiet .words, .flow .entry.media .words { fill: var(--soft); }

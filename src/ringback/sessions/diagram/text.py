@@ -102,9 +102,9 @@ class _Drawing:
     def _words(self, row: Row, room: int) -> str:
         """How often it was sent is the last thing to be cut."""
         if not row.repeats:
-            return self._fit(row.words, room)
+            return self._fit(row.label, room)
         repeats = self._safe(row.repeats)
-        return self._fit_safe(f"{self._fit(row.words, max(8, room - cells(repeats) - 1))} {repeats}", room)
+        return self._fit_safe(f"{self._fit(row.label, max(8, room - cells(repeats) - 1))} {repeats}", room)
 
     def _track(self, source: int, destination: int, row: Row) -> str:
         """The lanes, and the arrow across them with its words on it where they fit."""
