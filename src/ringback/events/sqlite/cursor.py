@@ -14,13 +14,23 @@ _SHAPE = struct.Struct("<qqH")
 _MAC_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """The last row that was given out: what follows comes after it in the order of the search."""
 
     midnight_us: int
     id: int
     part: int
+
+    def is_behind(self, midnight_us: int, *, newest_first: bool = True) -> bool:
+        """Whether that whole day was given out."""
+        return midnight_us > self.midnight_us if newest_first else midnight_us < self.midnight_us
+
+    def narrowed(self, low: int, high: int, part: int, *, newest_first: bool = True) -> tuple[int, int]:
+        """The ids of the place's own day that are left of [low, high] in a segment that is the day's `part`."""
+        if newest_first:
+            return low, min(high, self.id if part < self.part else self.id - 1)
+        return max(low, self.id if part > self.part else self.id + 1), high
 
 
 def written(place: Place, query: LegQuery | LogQuery) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from ringback import clock
-from ringback.events.sqlite import chains, leg_search
+from ringback.events.sqlite import chains, leg_search, logs, rollups
 from ringback.events.sqlite import cursor as cursors
 from ringback.events.sqlite.cursor import Place
+from ringback.events.sqlite.entries import id_range
 from ringback.events.sqlite.files import Folder, SegmentFile
+from ringback.events.sqlite.logs import LogWriter
 from ringback.events.sqlite.readers import Deadline, Readers
+from ringback.events.sqlite.schema import LOW_BITS, Damaged
 from ringback.events.sqlite.sip_writer import SipWriter
 from ringback.events.sqlite.writers import Writers
 from ringback.events.store import (
@@ -22,11 +27,21 @@ from ringback.events.store import (
     Batch,
     BlockSlice,
     BlockWrite,
+    Bucket,
+    EventStoreError,
     LegPage,
     LegQuery,
     LegRow,
+    LogPage,
+    LogQuery,
+    LogRecord,
+    SegmentStatus,
     SegmentUnreadable,
-)  # fmt: skip
+    StoreStatus,
+)
+
+_STATUS_SECONDS = 10.0
+_MARK_SECONDS = 60.0
 
 
 class SqliteEventStore:
@@ -37,17 +52,23 @@ class SqliteEventStore:
         self._readers = Readers()
         self._writing = threading.Lock()
         self._sip = Writers(self._folder, SipWriter)
+        self._log = Writers(self._folder, LogWriter)
 
     def write(self, batch: Batch) -> None:
-        work = {
-            self._folder.main("sip", midnight): partial(_stage, day=day) for midnight, day in _by_day(batch).items()
-        }
+        days = {self._folder.main("sip", midnight): day for midnight, day in _by_day(batch).items()}
         with self._writing:
-            self._sip.write(work)
+            self._sip.write({file: partial(_stage, day=day) for file, day in days.items()})
+
+    def write_logs(self, records: Sequence[LogRecord]) -> None:
+        days: dict[SegmentFile, list[LogRecord]] = defaultdict(list)
+        for record in records:
+            days[self._folder.main("log", record.time_us)].append(record)
+        with self._writing:
+            self._log.write({file: partial(LogWriter.stage, records=day) for file, day in days.items()})
 
     def mark(self, name: str) -> str | None:
         newest: tuple[int, str] | None = None
-        deadline = Deadline(60)
+        deadline = Deadline(_MARK_SECONDS)
         for file in self._folder.segments("sip"):
             with self._readers.open(file, deadline) as reader:
                 if reader:
@@ -62,19 +83,18 @@ class SqliteEventStore:
         place = cursors.parsed(cursor, query)
         found: list[tuple[Place, LegRow]] = []
         for midnight, files in reversed(self._days("sip", query.start_us, query.end_us)):
-            if len(found) > limit or (place and midnight > place.midnight_us):
+            if len(found) > limit or (place and place.is_behind(midnight)):
                 continue
             day: list[tuple[Place, LegRow]] = []
             for file in files:
-                low, high = leg_search.id_range(midnight, query.start_us, query.end_us)
+                low, high = id_range(midnight, query.start_us, query.end_us)
                 if place and midnight == place.midnight_us:
-                    high = min(high, place.id if file.part < place.part else place.id - 1)
+                    low, high = place.narrowed(low, high, file.part)
                 with self._readers.open(file, deadline) as reader:
                     if reader:
                         legs = leg_search.legs(reader, query, low, high)
                         day += [(_place(file, leg), leg) for leg in islice(legs, limit + 1 - len(found))]
-            day.sort(key=lambda each: (each[0].id, each[0].part), reverse=True)
-            found += day
+            found += sorted(day, key=itemgetter(0), reverse=True)
         rows = [leg for _, leg in found[:limit]]
         return LegPage(rows, cursors.written(found[limit - 1][0], query) if len(found) > limit else None)
 
@@ -90,15 +110,15 @@ class SqliteEventStore:
         deadline = Deadline(deadline_s)
         wanted = tuple(keys)
         found: list[LegRow] = []
-        for midnight, files in self._days("sip", start_us, end_us):
+        for midnight, files in self._days("sip", start_us, end_us) if wanted else ():
             # A leg that overlaps the interval may begin before it, but not before the day.
             query = LegQuery(environments, midnight, min(end_us, midnight + DAY_US), keys=wanted)
+            low, high = id_range(midnight, query.start_us, query.end_us)
             day: list[LegRow] = []
             for file in files:
-                low, high = leg_search.id_range(midnight, query.start_us, query.end_us)
                 with self._readers.open(file, deadline) as reader:
-                    if reader and wanted:
-                        legs = leg_search.oldest_legs(reader, query, low, high)
+                    if reader:
+                        legs = leg_search.legs(reader, query, low, high, newest_first=False)
                         day += islice((leg for leg in legs if leg.ended_us >= start_us), limit - len(found))
             found += sorted(day, key=lambda leg: (leg.started_us, leg.ref or ""))[: limit - len(found)]
         return found
@@ -118,9 +138,66 @@ class SqliteEventStore:
                 found += chains.slices(reader, dict.fromkeys(refs[name]), deadline)
         return [slice_ for _, _, slice_ in sorted(found, key=lambda each: each[:2])]
 
+    def histogram(self, query: LegQuery, width_us: int, deadline_s: float = 10.0) -> list[Bucket]:
+        if width_us <= 0 or width_us % rollups.MINUTE_US:
+            raise ValueError(f"a bucket is whole minutes wide, not {width_us} µs")
+        deadline = Deadline(deadline_s)
+        counts: rollups.Counts = Counter()
+        for midnight, files in self._days("sip", query.start_us, query.end_us):
+            low, high = id_range(midnight, query.start_us, query.end_us)
+            for file in files:
+                with self._readers.open(file, deadline) as reader:
+                    if reader and rollups.is_plain(query):
+                        counts.update(rollups.by_minute(reader, query, width_us))
+                    elif reader:
+                        counts.update(rollups.by_leg(reader, query, width_us, low, high))
+        buckets: dict[int, Bucket] = {}
+        for (start, outcome), sessions in sorted(counts.items()):
+            if sessions > 0:
+                buckets.setdefault(start, Bucket(start, {})).outcomes[outcome] = sessions
+        return list(buckets.values())
+
+    def search_logs(
+        self, query: LogQuery, limit: int = 500, cursor: str | None = None, deadline_s: float = 10.0
+    ) -> LogPage:
+        deadline = Deadline(deadline_s)
+        place = cursors.parsed(cursor, query)
+        backwards = query.newest_first
+        days = self._days("log", query.start_us, query.end_us)
+        found: list[tuple[Place, LogRecord]] = []
+        for midnight, files in reversed(days) if backwards else days:
+            if len(found) > limit or (place and place.is_behind(midnight, newest_first=backwards)):
+                continue
+            day: list[tuple[Place, LogRecord]] = []
+            for file in files:
+                low, high = id_range(midnight, query.start_us, query.end_us)
+                if place and midnight == place.midnight_us:
+                    low, high = place.narrowed(low, high, file.part, newest_first=backwards)
+                with self._readers.open(file, deadline) as reader:
+                    if reader:
+                        lines = islice(logs.records(reader, query, low, high), limit + 1 - len(found))
+                        day += [(Place(midnight, id_, file.part), record) for id_, record in lines]
+            found += sorted(day, key=itemgetter(0), reverse=backwards)
+        records = [record for _, record in found[:limit]]
+        return LogPage(records, cursors.written(found[limit - 1][0], query) if len(found) > limit else None)
+
+    def status(self) -> StoreStatus:
+        segments = [segment for file in self._folder.segments() if (segment := self._segment_status(file))]
+        return StoreStatus("sqlite", segments, shutil.disk_usage(self._folder.path).free)
+
+    def drop_before(self, kind: str, before_us: int) -> list[str]:
+        dropped = []
+        for file in self._folder.segments(kind):
+            if file.end_us <= before_us:
+                self._folder.remove(file)
+                self._readers.forget(file)
+                dropped.append(file.name)
+        return dropped
+
     def close(self) -> None:
         with self._writing:
             self._sip.close()
+            self._log.close()
         self._readers.close()
 
     def _days(self, kind: str, start_us: int, end_us: int) -> list[tuple[int, list[SegmentFile]]]:
@@ -129,6 +206,34 @@ class SqliteEventStore:
         for file in self._folder.segments(kind, start_us, end_us) if start_us < end_us else ():
             days[file.start_us].append(file)
         return sorted(days.items())
+
+    def _segment_status(self, file: SegmentFile) -> SegmentStatus | None:
+        """None where the segment went away in the meantime."""
+        rows = messages = first_us = last_us = 0
+        problem = file.problem()
+        try:
+            with self._readers.open(file, Deadline(_STATUS_SECONDS)) as reader:
+                if reader is None:
+                    return None
+                ((rows, messages, first, last_us),) = reader.rows(
+                    "SELECT coalesce(sum(rows), 0), coalesce(sum(messages), 0), coalesce(min(first), 0),"
+                    " coalesce(max(last_us), 0) FROM slice"
+                )
+                first_us = file.start_us + (first >> LOW_BITS) if rows else 0
+        except EventStoreError as error:
+            problem = error.reason if isinstance(error, Damaged) else str(error)
+        return SegmentStatus(
+            name=file.name,
+            kind=file.kind,
+            day=file.day,
+            bytes=file.size(),
+            legs=rows if file.kind == "sip" else 0,
+            messages=messages,
+            logs=rows if file.kind == "log" else 0,
+            first_us=first_us,
+            last_us=last_us,
+            problem=problem,
+        )
 
 
 class _Day:
@@ -142,7 +247,7 @@ class _Day:
 
 
 def _by_day(batch: Batch) -> dict[int, _Day]:
-    """Raises ValueError where a block's part names a leg of another day, or none of the batch."""
+    """By the midnight that the day begins with."""
     days: defaultdict[int, _Day] = defaultdict(_Day)
     for leg in batch.legs:
         days[leg.started_us // DAY_US * DAY_US].legs.append(leg)
@@ -152,8 +257,7 @@ def _by_day(batch: Batch) -> dict[int, _Day]:
         days[count[1] // DAY_US * DAY_US].counts.append(count)
     if batch.marks:
         # Days are committed in order: the mark comes last, so it never tells of more than is stored.
-        last = max(days) if days else clock.now_us() // DAY_US * DAY_US
-        days[last].marks = batch.marks
+        days[max(days, default=clock.now_us() // DAY_US * DAY_US)].marks = batch.marks
     return days
 
 

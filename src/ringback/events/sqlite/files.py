@@ -74,6 +74,13 @@ class SegmentFile:
                 continue
         return total
 
+    def problem(self) -> str:
+        """Why a reader found it unreadable, "" when none did."""
+        try:
+            return self.beside("-problem").read_text()
+        except FileNotFoundError:
+            return ""
+
     def acknowledged(self) -> int:
         """Number of the last batch whose write returned; 0 when none is on record."""
         try:

@@ -60,7 +60,7 @@ def readable(value: Stored) -> str:
     )
 
 
-def mutable_columns(leg: LegRow, head: int, word: Word) -> tuple[Stored, ...]:
+def mutable_columns(leg: LegRow, head: int, word: Word, phrase: Word) -> tuple[Stored, ...]:
     """What any later message may change, in the order of UPDATE."""
     outcome, trouble, code, started = leg.outcome, leg.trouble, leg.code, leg.started_us
     return (
@@ -73,8 +73,8 @@ def mutable_columns(leg: LegRow, head: int, word: Word) -> tuple[Stored, ...]:
         leg.answered_us - started + DELTA if leg.answered_us else NEVER,
         leg.messages + MESSAGES,
         head + HEAD,
-        word(leg.phrase),
-        word(leg.reason),
+        phrase(leg.phrase),
+        phrase(leg.reason),
     )
 
 

@@ -52,9 +52,11 @@ CREATE TABLE minute (minute, environment, outcome, sessions, PRIMARY KEY (minute
 CREATE TABLE mark (name TEXT PRIMARY KEY, value, written) WITHOUT ROWID;
 """
 _LOG = """
-CREATE TABLE log (id INTEGER PRIMARY KEY, slice, environment, kind, node, level, call_id, conf_id, account, text, fields);
+CREATE TABLE log (
+ id INTEGER PRIMARY KEY, environment, late, kind, node, level, call_id, conf_id, account, text, fields);
 CREATE TABLE log_key (slice, hash, log, PRIMARY KEY (slice, hash, log)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE log_text USING fts5(text, content='', detail=none, columnsize=0);
+CREATE VIRTUAL TABLE log_text USING fts5(
+ text, content='', detail=none, columnsize=0, tokenize='unicode61 remove_diacritics 0');
 """
 _SCHEMA = {"sip": _COMMON + _SIP, "log": _COMMON + _LOG}
 

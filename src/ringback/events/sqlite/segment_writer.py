@@ -11,7 +11,7 @@ from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.rows import Stored, storable
 from ringback.events.sqlite.schema import SLICE_ROWS, connect
 
-_WORDS = 4096  # beyond, a word stands in the row itself: an attacker's phrases shall not fill the memory
+_MANY = 4096
 
 
 class Moved(Exception):
@@ -25,9 +25,12 @@ class Moved(Exception):
 class Words(dict[str, Stored]):
     """text -> its number in the segment; a missing one is added in the open transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, bounded: bool = False) -> None:
+        """`bounded`: from the 4,096th word of the segment on, words that are not there yet stand in the rows
+        themselves: phrases that an attacker makes up shall not fill the memory."""
         super().__init__()
         self._connection = connection
+        self._bounded = bounded
         self._fresh: list[str] = []
 
     def __missing__(self, text: str) -> Stored:
@@ -35,7 +38,7 @@ class Words(dict[str, Stored]):
         row = self._connection.execute("SELECT id FROM word WHERE text = ?", (stored,)).fetchone()
         if row is None:
             (last,) = self._connection.execute("SELECT max(id) FROM word").fetchone()
-            if last >= _WORDS:
+            if self._bounded and last >= _MANY:
                 return stored
             row = (last + 1,)
             self._connection.execute("INSERT INTO word VALUES (?, ?)", (last + 1, stored))
@@ -59,7 +62,8 @@ class SegmentWriter:
         self.file = file
         self.inode = file.inode()
         self.connection = connect(file, writer=True)
-        self.words = Words(self.connection)
+        self.words = Words(self.connection)  # environments, kinds, outcomes
+        self.phrases = Words(self.connection, bounded=True)  # what comes from outside
         self._acknowledged = os.open(file.beside("-seq"), os.O_RDWR | os.O_CREAT, 0o644)
         self._batch = 0
 
@@ -79,12 +83,14 @@ class SegmentWriter:
         self.connection.execute("COMMIT")
         os.pwrite(self._acknowledged, self._batch.to_bytes(8, "little"), 0)
         self.words.committed()
+        self.phrases.committed()
         self.committed()
 
     def rollback(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         self.words.rolled_back()
+        self.phrases.rolled_back()
         self.rolled_back()
 
     def committed(self) -> None:
@@ -96,6 +102,28 @@ class SegmentWriter:
     def executemany(self, sql: str, values: Sequence[tuple[Any, ...]]) -> int:
         """Rows touched."""
         return self.connection.executemany(sql, values).rowcount if values else 0
+
+    def free_ids(self, table: str, starts: Sequence[tuple[int, int]]) -> dict[int, int]:
+        """key -> an id that no row has, for each (wanted id, key): the wanted one or the next that is free."""
+        ids: dict[int, int] = {}
+        wanted = sorted(starts)
+        reach = len(wanted)
+        while len(ids) < len(wanted):
+            first, last = wanted[0][0], wanted[-1][0] + reach
+            rows = self.connection.execute(f"SELECT id FROM {table} WHERE id BETWEEN ? AND ?", (first, last))
+            taken = {id_ for (id_,) in rows}
+            ids.clear()
+            following = 0
+            for start, key in wanted:
+                id_ = max(start, following)
+                while id_ in taken:
+                    id_ += 1
+                if id_ > last:  # beyond what was looked at
+                    reach *= 8
+                    break
+                ids[key] = id_
+                following = id_ + 1
+        return ids
 
     def slice(self) -> int:
         """The slice for new rows: the newest, or one more when that is full."""

@@ -7,11 +7,11 @@ and each part of a block names the leg's block before. That costs 12 bytes a par
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from zlib import crc32
 
 from ringback import clock
 from ringback.events.sqlite import rows
@@ -84,7 +84,16 @@ class SipWriter(SegmentWriter):
             else:
                 new.append(leg)
         slice_ = self.slice()
-        ids = self._new_ids(new)
+        midnight = self.file.start_us
+        # Legs of one microsecond are apart by their Call-IDs; the id stays the same when a batch is tried again.
+        wanted = [
+            (
+                leg.started_us - midnight << LOW_BITS | crc32(leg.call_id.encode(errors="surrogatepass")) & _LOW_MASK,
+                id(leg),
+            )
+            for leg in new
+        ]
+        ids = self.free_ids("leg", wanted)
         heads = self._blocks(blocks, ids, {id(leg): known for leg, known in changed})
         self._update(changed, heads)
         self._insert(new, ids, heads, slice_)
@@ -104,33 +113,13 @@ class SipWriter(SegmentWriter):
         name, _, id_ = (leg.ref or "").partition("/")
         if name != self.file.name:
             return None
-        row = self.connection.execute("SELECT slice, head, route FROM leg WHERE id = ?", (int(id_, 16),)).fetchone()
-        if row is None:
+        row = self.connection.execute(
+            "SELECT slice, head, route, call_id FROM leg WHERE id = ?", (int(id_, 16),)
+        ).fetchone()
+        if row is None or rows.readable(row[3]) != leg.call_id:
             return None
         # Nothing compares equal to the impossible figures: the whole row is written anew.
         return Known(self, int(id_, 16), row[0], row[1] - HEAD, row[2], -1, -1, -1, 0)
-
-    def _new_ids(self, new: Sequence[LegRow]) -> dict[int, int]:
-        """id(leg) -> its id in the segment, free and as near to its start as can be."""
-        midnight = self.file.start_us
-        wanted = [(leg.started_us - midnight << LOW_BITS | hash(leg.call_id) & _LOW_MASK, id(leg)) for leg in new]
-        wanted.sort()
-        if not wanted:
-            return {}
-        taken = {
-            id_
-            for (id_,) in self.connection.execute(
-                "SELECT id FROM leg WHERE id BETWEEN ? AND ?", (wanted[0][0], wanted[-1][0] + len(wanted))
-            )
-        }
-        ids: dict[int, int] = {}
-        last = -1
-        for id_, key in wanted:
-            id_ = max(id_, last + 1)
-            while id_ in taken:
-                id_ += 1
-            ids[key] = last = id_
-        return ids
 
     def _blocks(self, blocks: Sequence[BlockWrite], ids: dict[int, int], known: dict[int, Known]) -> dict[int, int]:
         """Store the blocks; returns id(leg) -> its last block."""
@@ -160,13 +149,13 @@ class SipWriter(SegmentWriter):
                 before.append(known[key].head if head is None and key in known else head or 0)
                 heads[key] = number
             packed = before.tobytes() + parts.tobytes()
-            checksum = zlib.crc32(packed, zlib.crc32(block.data))
+            checksum = crc32(packed, crc32(block.data))
             values.append((number, block.started_us, block.ended_us, block.messages, checksum, packed, block.data))
         self.executemany("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         return heads
 
     def _insert(self, new: Sequence[LegRow], ids: dict[int, int], heads: dict[int, int], slice_: int) -> None:
-        word = self.words.__getitem__
+        word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         legs: list[tuple[Stored, ...]] = []
         keys: list[tuple[int, int, int]] = []
         numbers: list[tuple[int, Stored, int]] = []
@@ -178,10 +167,10 @@ class SipWriter(SegmentWriter):
             route = self._route(leg, slice_)
             (
                 outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason
-            ) = rows.mutable_columns(leg, head, word)  # fmt: skip
+            ) = rows.mutable_columns(leg, head, word, phrase_word)  # fmt: skip
             legs.append(
                 (
-                    leg_id, slice_, word(environment), word(leg.kind), word(leg.method),
+                    leg_id, slice_, word(environment), word(leg.kind), phrase_word(leg.method),
                     outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason,
                     *rows.rest_columns(leg, route),
                     rows.storable(leg.call_id), rows.numbers_column(leg.numbers), keys_column(leg.keys),
@@ -199,7 +188,7 @@ class SipWriter(SegmentWriter):
         self._entries(keys, numbers, reversed_)
 
     def _update(self, changed: Sequence[tuple[LegRow, Known]], heads: dict[int, int]) -> None:
-        word = self.words.__getitem__
+        word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         updates: list[tuple[Stored, ...]] = []
         rest: list[tuple[Stored, ...]] = []
         keys: list[tuple[int, int, int]] = []
@@ -207,7 +196,7 @@ class SipWriter(SegmentWriter):
         reversed_: list[tuple[int, Stored, int]] = []
         for leg, known in changed:
             head = heads.get(id(leg), known.head)
-            updates.append((*rows.mutable_columns(leg, head, word), known.id))
+            updates.append((*rows.mutable_columns(leg, head, word, phrase_word), known.id))
             same_nodes = known.nodes == len(leg.addresses) + len(leg.agents)
             if (
                 same_nodes
@@ -221,7 +210,7 @@ class SipWriter(SegmentWriter):
             route = known.route if same_nodes else self._route(leg, known.slice)
             rest.append(
                 (
-                    word(leg.kind), word(leg.method), *rows.rest_columns(leg, route),
+                    word(leg.kind), phrase_word(leg.method), *rows.rest_columns(leg, route),
                     rows.numbers_column(leg.numbers), keys_column(leg.keys), known.id,
                 )
             )  # fmt: skip
