@@ -19,7 +19,7 @@ STYLE = """\
 .flow .lane { font: 600 12.5px var(--sans); }
 .flow .sub, .flow .repeats { font-size: 11px; fill: var(--soft); }
 .flow .skew { font-size: 11px; fill: var(--warn); }
-.flow .unreached { opacity: .5; }
+.flow text.unreached { fill: var(--soft); font-weight: 400; }
 .flow .time, .flow .number, .flow .hint { fill: var(--soft); }
 .flow .life { stroke: var(--line-strong); stroke-opacity: .55; stroke-width: 1.3; }
 .flow .life.unreached { stroke-dasharray: 3 5; }
