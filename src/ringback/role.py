@@ -1,0 +1,57 @@
+"""The process of one role, started by the supervisor as `python -m ringback.role NAME` with its settings on stdin."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+
+from ringback.logs import configure_logs
+from ringback.settings import Settings
+
+GRACE_SECONDS = 10  # that answers under way have when the server stops
+
+
+def main() -> None:
+    name = sys.argv[1]
+    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the supervisor, our parent
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    configure_logs(settings.log_format, name)
+    if name == "web":
+        run_web(settings)
+    else:
+        from ringback.sessions.ingest.collector import run_collector
+
+        run_collector(settings)
+
+
+def run_web(settings: Settings) -> None:
+    """Pages and API, until SIGTERM; answers under way are finished."""
+    import uvicorn
+
+    from ringback.app import create_app
+    from ringback.listen import tcp_socket
+
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,  # paths hold numbers and share links
+        server_header=False,
+        lifespan="on",
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[tcp_socket(settings.web)])
+
+
+def _stop_with_parent() -> None:
+    """The supervisor's end of our stdin closes when it dies, however it dies."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

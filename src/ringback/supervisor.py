@@ -1,0 +1,140 @@
+"""One child process a role, so that a flood of packets does not slow a page: started, started again, stopped.
+
+The supervisor itself decodes no packet and answers no request; besides its children it only keeps the retention.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import IO
+
+import structlog
+
+from ringback.retention import drop_expired
+from ringback.settings import Settings
+
+FIRST_BACK_OFF = 0.5  # seconds before a role that died is started again; doubles
+LONGEST_BACK_OFF = 30.0
+STEADY = 60.0  # a role that lived so long begins with the first back-off again
+DRAIN_SECONDS = 20.0  # then what still runs is killed
+RETENTION_EVERY = 3600.0
+
+_log = structlog.get_logger()
+
+
+class Supervisor:
+    """Keeps the roles running until SIGTERM or SIGINT. To be used by the main thread."""
+
+    def __init__(self, settings: Settings, roles: Sequence[str], lock_fds: Sequence[int]) -> None:
+        """`settings` has its endpoints bound; the children inherit those sockets and the locks."""
+        self._settings = settings
+        self._lock_fds = lock_fds
+        self._roles = [Role(name) for name in roles]
+        self._happened: SimpleQueue[Role | None] = SimpleQueue()  # a role's process ended; None: a signal says stop
+        self._retention_at = time.monotonic()
+
+    def run(self) -> None:
+        """Returns when every child has ended."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._keep_running()
+        finally:
+            self._stop_all()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _keep_running(self) -> None:
+        while True:
+            now = time.monotonic()
+            for role in self._roles:
+                if role.due_at is not None and role.due_at <= now:
+                    self._start(role)
+            if self._retention_at <= now:
+                self._retention_at = now + RETENTION_EVERY
+                drop_expired(self._settings)
+            due = [role.due_at for role in self._roles if role.due_at is not None]
+            try:
+                ended = self._happened.get(timeout=max(0.0, min([*due, self._retention_at]) - time.monotonic()))
+            except Empty:
+                continue
+            if ended is None:
+                return
+            ended.note_death()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._happened.put(None)
+
+    def _start(self, role: Role) -> None:
+        settings = self._settings
+        endpoints = [settings.web, *settings.hep_udp, *settings.hep_tcp, *settings.hep_tls]
+        role.start(settings, [*(each.fd for each in endpoints if each.fd is not None), *self._lock_fds])
+        threading.Thread(target=self._wait_for, args=(role,), daemon=True).start()
+
+    def _wait_for(self, role: Role) -> None:
+        role.process.wait()
+        self._happened.put(role)
+
+    def _stop_all(self) -> None:
+        running = [role for role in self._roles if role.due_at is None and role.process.poll() is None]
+        for role in running:
+            role.process.terminate()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        for role in running:
+            try:
+                role.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _log.error("a role did not stop in time and is killed", name=role.name, after_s=DRAIN_SECONDS)
+                role.process.kill()
+                role.process.wait()
+
+
+class Role:
+    """One role over the lives of its processes. `due_at` (monotonic) says when it is to be started; None: it runs."""
+
+    process: subprocess.Popen[bytes]  # the present or last one; there is none before the first start
+    _lifeline: IO[bytes]  # the child's stdin: brings the settings, and its end tells the child that we are gone
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.due_at: float | None = time.monotonic()
+        self._started_at = 0.0
+        self._back_off = FIRST_BACK_OFF
+
+    def start(self, settings: Settings, fds: Sequence[int]) -> None:
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(  # noqa: S603 -- ourselves
+            [sys.executable, "-P", "-m", "ringback.role", self.name],
+            stdin=reading,
+            stdout=2,  # standard output is for the lines that scripts read
+            pass_fds=fds,
+            process_group=0,  # Ctrl-C in a terminal is for us; we tell the children
+        )
+        os.close(reading)
+        self.due_at = None
+        self._started_at = time.monotonic()
+        self._lifeline = os.fdopen(writing, "wb", buffering=0)
+        try:
+            self._lifeline.write(pickle.dumps(settings))
+        except BrokenPipeError:
+            _log.warning("a role died before it read its settings", name=self.name)
+
+    def note_death(self) -> None:
+        """The next start is after the back-off, which doubles while the lives are short."""
+        lived = time.monotonic() - self._started_at
+        if lived >= STEADY:
+            self._back_off = FIRST_BACK_OFF
+        code = self.process.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        _log.error("a role died", name=self.name, how=how, lived_s=round(lived, 1), again_in_s=self._back_off)
+        self._lifeline.close()
+        self.due_at = time.monotonic() + self._back_off
+        self._back_off = min(self._back_off * 2, LONGEST_BACK_OFF)
