@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from ringback.sessions.pages import search, session, sharing
+from ringback.sessions.pages import nodes, search, session, sharing
 
 router = APIRouter()
-for part in (search, sharing, session):
+for part in (search, sharing, session, nodes):
     router.include_router(part.router)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -86,7 +85,7 @@ def strip(counted: Histogram, form: SearchForm, tz: ZoneInfo) -> Strip:
         bars=bars,
         width=len(bars) * PITCH,
         total=sum(totals.values()),
-        legend=[_legend(tone, sign, text, totals.get(tone, 0), form) for tone, sign, text in TONES],
+        legend=[_legend(tone, sign, text, totals[tone], form) for tone, sign, text in TONES],
         ticks=_ticks(counted, tz),
         bucket=formats.duration(counted.width_us / 1_000_000).replace(" 00 s", "").replace(" 00 min", ""),
         peak=peak,
@@ -118,7 +117,7 @@ def _legend(tone: str, sign: str, text: str, count: int, form: SearchForm) -> Le
     return LegendEntry(tone, sign, text, count, ", ".join(OUTCOME_WORDS[one].text.lower() for one in outcomes), url)
 
 
-def _ticks(counted: Histogram, tz: ZoneInfo) -> Sequence[str]:
+def _ticks(counted: Histogram, tz: ZoneInfo) -> list[str]:
     length = counted.end_us - counted.start_us
     style = "row" if length > DAY_US else "short" if length < 600_000_000 else "minute"
     texts = [formats.time_text(counted.start_us + length * step // (TICKS - 1), tz, style) for step in range(TICKS)]

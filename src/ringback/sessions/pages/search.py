@@ -20,6 +20,7 @@ from ringback.sessions.pages.search_form import SearchForm
 from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS
 from ringback.sessions.schemas import QueryError, SearchResult
 from ringback.sessions.service import SessionNotFound, SessionService
+from ringback.sessions.story import Issue
 from ringback.web.templating import render, viewer_zone
 
 router = APIRouter(include_in_schema=False)
@@ -84,7 +85,7 @@ def issues_part(
     request: Request, reader: RequiredUser, sessions: Sessions, id_: Annotated[list[str], Query(alias="id")]
 ) -> Response:
     """The issue cells of the rows named, to be put in place one by one."""
-    found = []
+    found: list[tuple[str, Issue | None, str]] = []
     for session_id in id_[:ISSUES_AT_ONCE]:
         try:
             issues = sessions.open(session_id, reader.environments).issues

@@ -51,7 +51,8 @@ def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessio
 
 
 def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
-    """`Depends` stands in the defaults, because the annotations of nested functions cannot name `opened_by`."""
+    """The dependency is a default, because the annotations of nested functions cannot name `opened_by`."""
+    opened: Any = Depends(opened_by)
 
     @router.get(prefix)
     def session_page(
@@ -61,14 +62,14 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         kind: str = "",
         node: str = "",
         all_: Annotated[bool, Query(alias="all")] = False,
-        it: Opened = Depends(opened_by),
+        it: Opened = opened,
     ) -> Response:
         if not request.headers.get("HX-Request"):
             _record(records, it, "page")
         return _page(request, it, view, kind, node, all_)
 
     @router.get(prefix + "/messages/{number}")
-    def message(request: Request, number: int, it: Opened = Depends(opened_by)) -> Response:
+    def message(request: Request, number: int, it: Opened = opened) -> Response:
         whole = not request.headers.get("HX-Request")
         return render(
             request,
@@ -77,9 +78,7 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         )
 
     @router.get(prefix + "/compare")
-    def compare(
-        request: Request, m: Annotated[list[int] | None, Query()] = None, it: Opened = Depends(opened_by)
-    ) -> Response:
+    def compare(request: Request, m: Annotated[list[int] | None, Query()] = None, it: Opened = opened) -> Response:
         chosen = sorted(set(m or ()))
         if len(chosen) != 2:
             raise Problem(400, "Choose two messages of the timeline to compare them.", field="m")
@@ -103,7 +102,7 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         records: Records,
         sessions: Sessions,
         format_: Annotated[Format, Query(alias="format")] = "pcap",
-        it: Opened = Depends(opened_by),
+        it: Opened = opened,
     ) -> Response:
         _record(records, it, f"export {format_}")
         file = sessions.export(it.opened, format_)

@@ -121,3 +121,14 @@ document.querySelector("[data-back]")?.addEventListener("click", (event) => {
 compareButton();
 const hash = location.hash.match(/^#m(\d+)$/)?.[1];
 if (hash) show(hash);
+
+// The failing arrow stands in the middle of a diagram that is higher than its window.
+function centreFailure() {
+  const diagram = document.querySelector(".diagram");
+  const failing = diagram?.querySelector(".failing");
+  if (!failing || diagram.scrollHeight <= diagram.clientHeight) return;
+  const offset = failing.getBoundingClientRect().top - diagram.getBoundingClientRect().top;
+  diagram.scrollTop += offset - diagram.clientHeight / 2;
+}
+centreFailure();
+document.addEventListener("htmx:after:swap", centreFailure);
