@@ -57,6 +57,18 @@ class DetailReader:
         self._rules = rules
         self._wanted = headers_with_keys(rules) | _READ
         self._names: dict[str, str] = {}  # a name as written -> canonical, "" where it is of no interest
+        rare = sorted(self._wanted - {"from", "to", "contact", "expires", "reason"})
+        spellings = {spelling for name in rare for spelling in (name, name.title(), _usual(name))}
+        self._telling = re.compile(
+            b"\n(?:" + b"|".join(re.escape(each.encode()) for each in sorted(spellings)) + b"):"
+        )
+
+    def tells_more(self, payload: bytes) -> bool:
+        """Whether a header beyond From, To and Contact is there to be read, in one of its usual spellings.
+
+        It spares the reading of a request that a proxy only passed on.
+        """
+        return self._telling.search(payload) is not None
 
     def __call__(self, payload: bytes, call_id: str, first_line: str, correlation: str = "") -> Details:
         """`payload` begins a SIP message as `scan` found it; `first_line` is its start line."""
@@ -139,6 +151,12 @@ class DetailReader:
         if len(self._names) < 4096:  # whoever invents names fills it once, and costs a little time from then on
             self._names[name] = canonical
         return canonical
+
+
+def _usual(name: str) -> str:
+    """``p-charging-vector`` -> ``P-Charging-Vector``, ``x-cid`` -> ``X-CID``."""
+    words = (word.upper() if word in ("id", "cid", "guid") else word.capitalize() for word in name.split("-"))
+    return "-".join(words)
 
 
 def text_of(data: bytes) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 
-from ringback.events.store import LegRow, Trouble
-from ringback.sessions.ingest.details import DetailReader, Details, text_of
+from ringback.events.store import LegRow, Role, Trouble
+from ringback.sessions.ingest.details import DetailReader, Details, text_of, user_of
+from ringback.sessions.numbers import digits
 from ringback.sessions.outcomes import CHALLENGES, kind_of, outcome_of_final, outcome_without_final
 from ringback.sessions.story import Hop, Sighting
 
@@ -31,6 +32,7 @@ _TRUNCATED, _RETRANSMITTED = int(Trouble.TRUNCATED), int(Trouble.RETRANSMITTED)
 _FAILED_BRANCH, _NO_FINAL = int(Trouble.FAILED_BRANCH), int(Trouble.NO_FINAL)
 _CHALLENGED_TWICE, _LATE_RINGING = int(Trouble.CHALLENGED_TWICE), int(Trouble.LATE_RINGING)
 _ABNORMAL_BYE, _OTHER = int(Trouble.ABNORMAL_BYE), int(Trouble.OTHER)
+_REQUEST_URI = int(Role.REQUEST_URI)
 _IN_DIALOG_METHODS = frozenset({"ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO"})
 
 
@@ -226,8 +228,7 @@ class OpenLeg:
             vias = _via_count(payload)
             if vias < self._vias:
                 self._hop, self._vias = hop, vias
-            if self._reads < _MOST_READS:
-                self._read(payload, first_line, correlation, read)
+            self._next_hop(payload, first_line, correlation, read)
             if self._branch_failure and row.outcome == "in_progress":
                 row.trouble |= _FAILED_BRANCH
             return
@@ -239,6 +240,19 @@ class OpenLeg:
         self._branch_failure, self._heard, self.finished = None, False, False
         if row.outcome in ("failed", "busy", "redirected", "rejected", "no_answer"):
             row.outcome = "in_progress"
+
+    def _next_hop(self, payload: bytes, first_line: bytes, correlation: str, read: DetailReader) -> None:
+        """A proxy passed it on: the number asked for may have changed, and identities may have been added."""
+        if self._reads >= _MOST_READS:
+            return
+        if correlation or read.tells_more(payload):
+            self._read(payload, first_line, correlation, read)
+            return
+        self._reads += 1
+        word = digits(user_of(text_of(first_line).split(" ", 2)[1]))
+        numbers = self.row.numbers
+        if word and (word in numbers or len(numbers) < _MOST_NAMES):
+            numbers[word] = numbers.get(word, 0) | _REQUEST_URI
 
     def _final(self, code: int, first_line: bytes, payload: bytes, time_us: int, cseq: int) -> None:
         row = self.row
