@@ -87,6 +87,7 @@ class Played:
     media: list[StreamReport] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     nodes: list[NodeInfo] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # address:port -> endpoint
 
 
 def play(ladder: str, *, start_us: int = START_US) -> Played:
@@ -235,6 +236,7 @@ class _Stage:
             else:
                 raise ValueError(f"unknown option {word!r} of endpoint {name}")
         self.endpoints[name] = endpoint
+        self.played.names[f"{endpoint.host}:{endpoint.port}"] = name
         if kind:
             agents = frozenset({endpoint.agent} if endpoint.agent else ())
             address = f"{endpoint.host}:{endpoint.port}"

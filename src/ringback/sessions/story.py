@@ -138,7 +138,7 @@ class Transaction:
     finals: list[Arrow] = field(default_factory=list)  # with retransmissions, and forked 2xx
     acks: list[Arrow] = field(default_factory=list)
     cancelled_by: int | None = None
-    parent: int | None = None  # the transaction on the hop before, which a proxy forwarded
+    parent: int | None = None  # the transaction on the nearest captured hop before, which a proxy forwarded
     in_dialog: bool = False  # the request carried a To tag
 
     @property
@@ -224,7 +224,9 @@ class Session:
     media: list[StreamReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # e.g. "only the first 20 linked legs are shown"
     environment: str = "default"
-    watched_until_us: int | None = None  # up to when messages would have been seen: the capture's end, or now; None unknown
+    watched_until_us: int | None = (
+        None  # up to when messages would have been seen: the capture's end, or now; None unknown
+    )
 
     @property
     def call_ids(self) -> list[str]:

@@ -6,8 +6,9 @@ provider's switch (`cluster`), who begins a call is a phone, and who ends the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ringback.sessions.correlate.arrows import Socket
 from ringback.sessions.correlate.lanes import Lane, lanes_of, text
 from ringback.sessions.correlate.software import is_gateway, is_phone, is_switch
 from ringback.sessions.correlate.transactions import Exchange, Reading
@@ -24,8 +25,8 @@ def participants_of(
     """In path order, the caller's side first. Sets `source` and `destination` of every arrow; readings in story order."""
     lanes = lanes_of(readings, nodes)
     roles: dict[int, _Role] = {}
-    for reading in (*(one for one in readings if one.arrow.sip.is_request), *readings):
-        for socket in (reading.source, reading.destination):
+    for socket in _along_the_path(readings, exchanges):
+        if socket in lanes:
             roles.setdefault(id(lanes[socket]), _Role(lanes[socket]))
     _play(roles, lanes, exchanges)
 
@@ -40,6 +41,27 @@ def participants_of(
         if not one.kind:
             one.kind = "core" if position else "edge"
     return path[:first_inside] + inside + [one for one in path[first_inside:] if not one.cluster]
+
+
+def _along_the_path(readings: Sequence[Reading], exchanges: Sequence[Exchange]) -> Iterator[Socket]:
+    """Sockets leg by leg, on the way of what began each leg: the fewer Vias, the nearer to the caller."""
+    legs: dict[str, int] = {}
+    for reading in readings:
+        legs.setdefault(reading.arrow.leg, len(legs))
+    for exchange in sorted(
+        exchanges,
+        key=lambda one: (
+            legs[one.transaction.leg],
+            one.transaction.in_dialog,
+            len(one.path),
+            one.first.arrow.time_us,
+        ),
+    ):
+        yield exchange.client
+        yield exchange.server
+    for reading in readings:
+        yield reading.source
+        yield reading.destination
 
 
 class _Role:
@@ -103,11 +125,12 @@ def _play(roles: Mapping[int, _Role], lanes: Mapping[tuple[str, int], Lane], exc
         begins = exchange.parent is None and len(exchange.path) <= 1 and not transaction.in_dialog
         if client and exchange.parent:
             client.forwards = True
-        if client and begins and exchange.requests and transaction.method not in ("CANCEL", "NOTIFY"):
+        if client and begins and transaction.method not in ("CANCEL", "NOTIFY"):
             client.begins = True
             if transaction.method == "INVITE":
-                client.began.append((transaction.leg, exchange.requests[0].arrow.time_us))
-            client.user_agent = client.user_agent or exchange.requests[0].arrow.sip.header("user-agent")
+                client.began.append((transaction.leg, exchange.first.arrow.time_us))
+            if exchange.requests:
+                client.user_agent = client.user_agent or exchange.requests[0].arrow.sip.header("user-agent")
         if server is None:
             continue
         ends_here = id(exchange) not in parents

@@ -1,8 +1,8 @@
 """Arrows to transactions: hop by hop, and which one a proxy forwarded from which (RFC 3261 sections 16.6, 16.7, 17).
 
 Two messages belong to one transaction when sockets, top Via branch, CSeq number and method agree. Where a sender left out
-the branch (RFC 2543) its sent-by address stands for it. A request whose remaining Via values are all those of another
-request came from that one.
+the branch (RFC 2543) its sent-by address stands for it. A request whose lower Via values are all those of another request
+came from that one, by way of hops that were not captured where more than one Via was added.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class _Table:
         candidates = [
             exchange
             for exchange in self._invites[sip.call_id, sip.cseq]
-            if exchange.from_tag == reading.from_tag and _answered(exchange)
+            if exchange.from_tag == reading.from_tag and _awaits(exchange, reading)
         ]
         if candidates:
             max(candidates, key=lambda exchange: _nearness(exchange, reading)).acks.append(reading)
@@ -179,19 +179,20 @@ def _key(sip: SipMessage, path: tuple[str, ...], client: Socket, server: Socket)
     return sip.call_id, sip.cseq, sip.method, path[0] if path else "", client, server
 
 
-def _answered(exchange: Exchange) -> bool:
-    """A 2xx came, or nothing final did (the capture may lack it)."""
-    codes = [reading.arrow.sip.status for reading in exchange.responses if reading.arrow.sip.status >= 200]
-    return not codes or any(code < 300 for code in codes)
+def _awaits(exchange: Exchange, ack: Reading) -> bool:
+    """A 2xx with the ACK's To tag came; or nothing final did, and the ACK takes the same hop (the capture may lack it)."""
+    finals = [reading for reading in exchange.responses if reading.arrow.sip.status >= 200]
+    if not finals:
+        return exchange.client == ack.source and exchange.server == ack.destination
+    return any(reading.arrow.sip.status < 300 and reading.to_tag == ack.to_tag for reading in finals)
 
 
-def _nearness(exchange: Exchange, ack: Reading) -> tuple[bool, bool, bool, bool, bool]:
+def _nearness(exchange: Exchange, ack: Reading) -> tuple[bool, bool, bool, bool]:
     return (
         exchange.client == ack.source and exchange.server == ack.destination,
         exchange.client[0] == ack.source[0] and exchange.server[0] == ack.destination[0],
         exchange.client == ack.source,
         exchange.server == ack.destination,
-        any(reading.to_tag == ack.to_tag for reading in exchange.responses),
     )
 
 
@@ -200,11 +201,13 @@ def _find_parents(exchanges: Sequence[Exchange]) -> None:
     for exchange in exchanges:
         by_path[exchange.key, exchange.path].append(exchange)
     for exchange in exchanges:
-        if len(exchange.path) < 2:
-            continue
-        before = by_path.get((exchange.key, exchange.path[1:]), ())
-        if before:
-            exchange.parent = max(before, key=lambda one: (one.server[0] == exchange.client[0], bool(one.requests)))
+        for shorter in range(1, len(exchange.path)):
+            before = by_path.get((exchange.key, exchange.path[shorter:]))
+            if before:
+                exchange.parent = max(
+                    before, key=lambda one: (one.server[0] == exchange.client[0], bool(one.requests))
+                )
+                break
     for same_path in by_path.values():
         # The same message on a further hop: what relays it adds no Via (a NAT, a transparent SBC).
         for nearer, further in pairwise(same_path):

@@ -100,11 +100,11 @@ class _Drawing:
         )
 
     def _words(self, row: Row, room: int) -> str:
-        """How often it was sent is the last thing to be cut."""
-        if not row.repeats:
-            return self._fit(row.label, room)
-        repeats = self._safe(row.repeats)
-        return self._fit_safe(f"{self._fit(row.label, max(8, room - cells(repeats) - 1))} {repeats}", room)
+        """What may go first is the scheme; how often it was sent goes last."""
+        repeats = f" {self._safe(row.repeats)}" if row.repeats else ""
+        left = max(8, room - cells(repeats))
+        label = row.label if cells(row.label) <= left else row.label.replace(" sip:", " ", 1)
+        return self._fit_safe(self._fit(label, left) + repeats, room)
 
     def _track(self, source: int, destination: int, row: Row) -> str:
         """The lanes, and the arrow across them with its words on it where they fit."""
