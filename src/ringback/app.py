@@ -1,0 +1,106 @@
+"""The composed web application: every room's pages and API are mounted here, in sight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from ringback import __version__, health
+from ringback.access import pages as access_pages
+from ringback.errors import install_error_handlers
+from ringback.events import BadCursor, EventStoreError, open_store
+from ringback.metrics import StoreMetrics, make_registry
+from ringback.middleware import RequestMetrics, SecurityHeaders
+from ringback.problem import Problem
+from ringback.records.engine import open_engine
+from ringback.records.schema import migrate
+from ringback.sessions import api as sessions_api
+from ringback.sessions import pages as sessions_pages
+from ringback.sessions.diagnose import load_catalogue
+from ringback.sessions.nodes import api as nodes_api
+from ringback.sessions.nodes.schemas import NodeNotFound
+from ringback.sessions.nodes.service import NodeRegister
+from ringback.sessions.schemas import QueryError
+from ringback.sessions.service import SessionNotFound, SessionService
+from ringback.sessions.share import api as share_api
+from ringback.sessions.share.schemas import ShareNotFound
+from ringback.settings import Settings
+from ringback.web.static_files import MOUNT, VersionedFiles
+
+LARGEST_BODY = 1024 * 1024  # of a form or a JSON body; captures and log lines have limits of their own
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; its stores are opened when it starts and closed when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(_open_stores, app, settings)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(_close_stores, app)
+
+    app = FastAPI(
+        title="Ringback",
+        version=__version__,
+        description="Tells a communications provider's staff why. Every call needs `Authorization: Bearer rb_...`.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=LARGEST_BODY,
+    )
+    app.state.settings = settings
+    app.state.registry = make_registry()
+
+    app.include_router(access_pages.router)
+    app.include_router(sessions_pages.router)
+    app.include_router(sessions_api.router)
+    app.include_router(nodes_api.router)
+    app.include_router(share_api.router)
+    app.mount(MOUNT, VersionedFiles(), name="static")
+    app.include_router(health.router)
+
+    # The last one added is the outermost.
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestMetrics, registry=app.state.registry)
+    install_error_handlers(app, _problem_of, _ROOM_ERRORS)
+    return app
+
+
+def _open_stores(app: FastAPI, settings: Settings) -> None:
+    records = open_engine(settings.records_url)
+    migrate(records)
+    events = open_store(settings.store_url)
+    app.state.records = records
+    app.state.events = events
+    app.state.nodes = NodeRegister(records)
+    app.state.catalogue = load_catalogue()
+    app.state.sessions = SessionService(events, app.state.catalogue, app.state.nodes)
+    app.state.registry.register(StoreMetrics(events))
+
+
+def _close_stores(app: FastAPI) -> None:
+    app.state.events.close()
+    app.state.records.dispose()
+
+
+_ROOM_ERRORS = (QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError)
+
+
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case ShareNotFound():
+            return Problem(404, str(error), title="No such link")
+        case NodeNotFound():
+            return Problem(404, f"There is no node {error}.", title="No such node")
+        case BadCursor():
+            return Problem(400, str(error), title="The list cannot go on from there", field="cursor")
+        case _:
+            return sessions_api.problem_of(error)

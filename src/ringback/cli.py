@@ -1,0 +1,251 @@
+"""The commands. Nothing heavy is imported before the command that needs it runs: `explain` has to be quick.
+
+Exit codes: 0 fine; 1 something is wrong with the input, the server or the data (said on standard error); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from ringback.settings import Settings
+
+app = typer.Typer(
+    name="ringback",
+    help="Tells why a call failed, and what to do about it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+token_app = typer.Typer(help="API tokens (Authorization: Bearer ...).", no_args_is_help=True, rich_markup_mode=None)
+user_app = typer.Typer(help="People who sign in.", no_args_is_help=True, rich_markup_mode=None)
+events_app = typer.Typer(help="The stored sessions and log lines.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(token_app, name="token")
+app.add_typer(user_app, name="user")
+app.add_typer(events_app, name="events")
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data folder. Else RINGBACK_DATA, else ./data where it exists."),
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="pcap or pcapng, also gzipped.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+class OneRole(StrEnum):
+    web = "web"
+    collect = "collect"
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    web: Annotated[str | None, typer.Option(metavar="ADDRESS:PORT", help="Pages and API. Port 0 picks one.")] = None,
+    hep: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT", help="HEP over UDP, and TCP unless --hep-tcp says otherwise."),
+    ] = None,
+    hep_tcp: Annotated[str | None, typer.Option(metavar="ADDRESS:PORT", help='HEP over TCP; "" for none.')] = None,
+    hep_tls: Annotated[str | None, typer.Option(metavar="ADDRESS:PORT", help="HEP over TLS.")] = None,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Certificate chain for HEP over TLS, PEM.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
+    role: Annotated[OneRole | None, typer.Option(help="Run this role alone. Else both.")] = None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C. Every other setting: docs/administration.md."""
+    from ringback.logs import configure_logs
+    from ringback.serve import ROLES, CannotServe
+    from ringback.serve import serve as run
+
+    settings = _settings(
+        data, web=web, hep_udp=hep, hep_tcp=hep_tcp, hep_tls=hep_tls, tls_cert=tls_cert, tls_key=tls_key
+    )
+    configure_logs(settings.log_format, "serve")
+    try:
+        run(settings, [role.value] if role else ROLES, say=_say)
+    except CannotServe as error:
+        _fail(str(error))
+
+
+@app.command("import")
+def import_(
+    files: Files,
+    data: Data = None,
+    force: Annotated[bool, typer.Option("--force", help="Import again what was imported before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take captures into the store, with or without a server running."""
+    from ringback.importing import import_captures
+
+    raise typer.Exit(import_captures(_settings(data), files, force=force, as_json=as_json))
+
+
+@app.command()
+def explain(
+    files: Files,
+    as_json: AsJson = False,
+    session: Annotated[int | None, typer.Option(metavar="N", help="Only the Nth session.", min=1)] = None,
+) -> None:
+    """Say what happened in captures: no server, no store."""
+    from ringback import terminal
+
+    raise typer.Exit(terminal.explain(files, as_json=as_json, session=session))
+
+
+@app.command()
+def trace(
+    number: Annotated[str, typer.Option(help="The number, in any role; % is the wildcard.")],
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="RFC 3339, or back from now: -90m, -2h, -7d.")
+    ] = "-24h",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="As --from.")] = "now",
+    server: Annotated[
+        str, typer.Option(metavar="URL", envvar="RINGBACK_SERVER", help="The server's address.")
+    ] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str, typer.Option(envvar="RINGBACK_TOKEN", help="An API token; better by RINGBACK_TOKEN than as an option.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many sessions.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server what happened to a number's sessions."""
+    from ringback import terminal
+
+    if not token:
+        _fail("give an API token in RINGBACK_TOKEN (ringback token create NAME makes one)", code=2)
+    raise typer.Exit(
+        terminal.trace(server=server, token=token, number=number, start=start, end=end, as_json=as_json, limit=limit)
+    )
+
+
+@token_app.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    data: Data = None,
+    expires: Annotated[int | None, typer.Option(metavar="DAYS", help="Days until it expires. Else never.")] = None,
+) -> None:
+    """Make an API token and print it, this once."""
+    from ringback.access.schemas import AccessError
+    from ringback.access.tokens import create_token
+    from ringback.records.engine import unit_of_work
+
+    try:
+        with unit_of_work(_records(data)) as work:
+            token = create_token(work, name, expires)
+    except AccessError as error:
+        _fail(error.reason, code=2)
+    _say(token)
+
+
+@token_app.command("list")
+def token_list(data: Data = None) -> None:
+    """Show every token, without its secret."""
+    from ringback import clock
+    from ringback.access.tokens import list_tokens
+
+    now = clock.now()
+    for token in list_tokens(_records(data)):
+        state = "live"
+        if token.revoked_at:
+            state = f"revoked {token.revoked_at:%Y-%m-%d}"
+        elif token.expires_at:
+            state = f"{'expired' if token.expires_at <= now else 'until'} {token.expires_at:%Y-%m-%d}"
+        used = f"{token.last_used_at:%Y-%m-%d %H:%M}Z" if token.last_used_at else "never used"
+        _say(f"{token.name:24} {token.start}...  {state:20} {used}")
+
+
+@token_app.command("revoke")
+def token_revoke(name: str, data: Data = None) -> None:
+    """End a token at once."""
+    from ringback.access.schemas import AccessError
+    from ringback.access.tokens import revoke_token
+    from ringback.records.engine import unit_of_work
+
+    try:
+        with unit_of_work(_records(data)) as work:
+            revoke_token(work, name)
+    except AccessError as error:
+        _fail(error.reason)
+    _say(f"The token {name} is revoked.")
+
+
+@user_app.command("reset-password")
+def user_reset_password(name: str, data: Data = None) -> None:
+    """Give a user a new random password and print it, this once. All their logins end."""
+    from ringback.access.schemas import AccessError
+    from ringback.access.service import reset_password
+    from ringback.records.engine import unit_of_work
+
+    try:
+        with unit_of_work(_records(data)) as work:
+            password = reset_password(work, name)
+    except AccessError as error:
+        _fail(error.reason)
+    _say(password)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from ringback import __version__
+
+    _say(__version__)
+
+
+def main() -> None:
+    app()
+
+
+def _settings(data: Path | None, **options: str | None) -> Settings:
+    from ringback.settings import SettingsError, load_settings
+
+    folder = data
+    if folder is None and "RINGBACK_DATA" not in os.environ and Path("data").is_dir():
+        folder = Path("data")
+    try:
+        return load_settings(os.environ, data=folder, **options)
+    except SettingsError as error:
+        _fail(str(error), code=2)
+
+
+def _records(data: Path | None) -> Engine:
+    """The records, up to date."""
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback.records.engine import RecordsUnavailable, open_engine
+    from ringback.records.schema import SchemaTooNew, migrate
+
+    settings = _settings(data)
+    try:
+        engine = open_engine(settings.records_url)
+        migrate(engine)
+    except (RecordsUnavailable, SchemaTooNew) as error:
+        _fail(str(error))
+    except DatabaseError as error:
+        _fail(f"the records cannot be brought up to date: {error.orig}")
+    return engine
+
+
+def _say(line: str) -> None:
+    """To standard output, at once: a script may be waiting for the line."""
+    print(line, flush=True)
+
+
+def _fail(reason: str, code: int = 1) -> NoReturn:
+    print(f"ringback: {reason}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()
