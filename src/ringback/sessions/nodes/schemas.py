@@ -71,8 +71,8 @@ def canonical_address(text: str) -> str:
     text = text.strip()
     host, port = text, ""
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        if port and not port.startswith(":"):
+        host, closed, port = text[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
             host = ""
         port = port[1:]
     elif text.count(":") == 1:
@@ -80,7 +80,7 @@ def canonical_address(text: str) -> str:
         if not port:
             host = ""
     try:
-        address = ip_address(host)
+        address = ip_address("" if "%" in host else host)  # a zone is of the machine that wrote it
     except ValueError:
         raise NodeError(
             "addresses",
