@@ -68,7 +68,7 @@ async def _page(request: Request, problem: Problem, reference: str = "") -> Resp
             request.state.viewer_name = ""
     response = render(
         request,
-        "error.html",
+        "error_part.html" if "hx-request" in request.headers else "error.html",
         problem.status,
         heading=problem.title,
         explanation=problem.detail,

@@ -79,7 +79,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     if abs(seconds) < 1:
         return f"{seconds:.3f} s"
-    if abs(seconds) < 60:
+    if abs(seconds) < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:

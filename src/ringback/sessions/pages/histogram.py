@@ -78,9 +78,7 @@ def strip(counted: Histogram, form: SearchForm, tz: ZoneInfo) -> Strip:
                 _stack(counts, peak),
             )
         )
-    totals = _by_tone(
-        {outcome: sum(bucket.outcomes.get(outcome, 0) for bucket in counted.buckets) for outcome in OUTCOME_WORDS}
-    )
+    totals = {tone: sum(counts.get(tone, 0) for counts in per_bucket) for tone, _, _ in TONES}
     return Strip(
         bars=bars,
         width=len(bars) * PITCH,
