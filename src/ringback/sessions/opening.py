@@ -93,7 +93,8 @@ def _logs(events: EventStore, legs: Sequence[LegRow], notes: list[str]) -> tuple
     page = events.search_logs(query, limit=MOST_LINES, deadline_s=READ_SECONDS)
     if page.cursor:
         notes.append(f"Only the first {MOST_LINES} log lines of the session are shown.")
-    media = [decode_media(record) for record in page.records if record.kind == MEDIA_KIND]
+    reports = [decode_media(record) for record in page.records if record.kind == MEDIA_KIND]
+    media = [report for report in reports if report is not None]
     return [_line(record) for record in page.records if record.kind != MEDIA_KIND], media
 
 

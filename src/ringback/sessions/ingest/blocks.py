@@ -70,7 +70,7 @@ def encode_block(messages: Sequence[Sighting]) -> bytes:
 
 def decode_block(data: bytes, first: int = 0, count: int | None = None) -> list[Sighting]:
     """Messages `first` .. `first + count - 1` (None: all from `first`). Raises BlockDamaged."""
-    if data[:3] != _MAGIC[:3]:
+    if len(data) < len(_MAGIC) or data[:3] != _MAGIC[:3]:
         raise BlockDamaged(f"a block of messages begins with {data[:4]!r} instead of {_MAGIC!r}")
     if data[3:4] != _MAGIC[3:]:
         raise BlockDamaged(f"a block of messages has version {data[3]}, which a later Ringback wrote")
