@@ -82,7 +82,7 @@ class LegRow:
     numbers (and their Role bits) and keys only grow.
 
     A leg that goes on after midnight UTC is a second row: the writer starts a new LegRow with the first message of
-    the new day, with all numbers and keys known so far, and every block's parts name rows of the block's own day.
+    the new day, with all numbers and keys known so far, and a block's parts all name rows of one day.
     """
 
     environment: str
@@ -127,10 +127,11 @@ class BlockPart:
 
 @dataclass(frozen=True, slots=True)
 class BlockWrite:
-    """Messages of one day (that of `started_us`), compressed by the caller; opaque to the engine.
+    """Messages of one day, compressed by the caller; opaque to the engine.
 
-    `parts` are in the order of `first` and do not overlap; a block holds at most 65,535 messages. Sort the messages
-    by leg before they are compressed: one part a leg and batch keeps them cheap.
+    The day is that of its legs: parts of one block name rows of one day. `parts` are in the order of `first` and do
+    not overlap; a block holds at most 65,535 messages. Sort the messages by leg before they are compressed: one part
+    a leg and batch keeps them cheap.
     """
 
     started_us: int
@@ -142,8 +143,8 @@ class BlockWrite:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one `write` stores. It may hold several days: the engine takes it apart by the day of each leg's and block's
-    `started_us` and each count's minute. All or nothing per day; `marks` are stored with the last day, so after a
+    """What one `write` stores. It may hold several days: the engine takes it apart by the day of each leg's start,
+    each block's legs and each count's minute. All or nothing per day; `marks` are stored with the last day, so after a
     crash they never tell of more than is there.
 
     `counts` are (environment, minute_us, outcome, delta) of *sessions begun in that minute*: deltas, so that a leg

@@ -136,7 +136,7 @@ class SqliteEventStore:
                 if reader is None:
                     raise SegmentUnreadable(f"segment {name} is no longer stored: retention took it away")
                 found += chains.slices(reader, dict.fromkeys(refs[name]), deadline)
-        return [slice_ for _, _, slice_ in sorted(found, key=lambda each: each[:2])]
+        return [slice_ for *_, slice_ in sorted(found, key=lambda each: (*each[:2], each[2].first))]
 
     def histogram(self, query: LegQuery, width_us: int, deadline_s: float = 10.0) -> list[Bucket]:
         if width_us <= 0 or width_us % rollups.MINUTE_US:
@@ -252,7 +252,8 @@ def _by_day(batch: Batch) -> dict[int, _Day]:
     for leg in batch.legs:
         days[leg.started_us // DAY_US * DAY_US].legs.append(leg)
     for block in batch.blocks:
-        days[block.started_us // DAY_US * DAY_US].blocks.append(block)
+        start = block.parts[0].leg.started_us if block.parts else block.started_us
+        days[start // DAY_US * DAY_US].blocks.append(block)
     for count in batch.counts:
         days[count[1] // DAY_US * DAY_US].counts.append(count)
     if batch.marks:

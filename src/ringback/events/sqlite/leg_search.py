@@ -47,7 +47,9 @@ def conditions(reader: Reader, query: LegQuery) -> Condition | None:
                 return None
             among(column, numbers)
     if query.methods:
-        among("method", [*reader.word_ids(query.methods), *query.methods])  # a rare one may stand in the row itself
+        among(
+            "method", [*reader.word_ids(query.methods), *map(rows.storable, query.methods)]
+        )  # a rare one may stand in the row itself
     if query.codes:
         among("code", [code + rows.CODE for code in query.codes])
     if query.troubled is not None:
@@ -62,9 +64,9 @@ def conditions(reader: Reader, query: LegQuery) -> Condition | None:
         parts.append("duration <= ?")
         values.append(query.max_duration_ms + rows.DURATION)
     if query.call_id_prefix:
-        (low, high), *_ = rows.prefix_ranges(query.call_id_prefix)
-        parts.append("call_id >= ? AND call_id < ?")
-        values += [low, high]
+        ranges = rows.text_prefix(query.call_id_prefix)
+        parts.append(f"({' OR '.join(['call_id >= ? AND call_id < ?'] * len(ranges))})")
+        values += [edge for each in ranges for edge in each]
     if query.addresses or query.agents:
         routes = _routes(reader, query)
         if not routes:
@@ -115,7 +117,7 @@ def entries(query: LegQuery) -> Entries | None:
     table, text = (
         ("leg_number_reversed", number.text[::-1]) if number.match == "suffix" else ("leg_number", number.text)
     )
-    return Entries(table, [Condition("number >= ? AND number < ?", [*each]) for each in rows.prefix_ranges(text)])
+    return Entries(table, [Condition("number >= ? AND number < ?", [*each]) for each in rows.packed_prefix(text)])
 
 
 def _by_row(number: NumberPattern) -> bool:

@@ -43,7 +43,7 @@ class LogWriter(SegmentWriter):
             texts.append((id_, record.text.encode(errors="replace").decode()))
         # In order of id: the full-text index starts a new segment of its own wherever an id is below the one before.
         self.executemany(_INSERT, sorted(logs, key=lambda row: row[0]))
-        self.executemany("INSERT INTO log_text (rowid, text) VALUES (?, ?)", sorted(texts))
+        self.executemany("INSERT INTO log_text (rowid, line) VALUES (?, ?)", sorted(texts))
         self.executemany("INSERT OR IGNORE INTO log_key VALUES (?, ?, ?)", keys)
         self.grow_slice(slice_, ids.values(), 0, max(record.time_us for record in records))
 
@@ -75,7 +75,7 @@ def _conditions(reader: Reader, query: LogQuery) -> Condition | None:
         parts.append(
             f"node IN ({', '.join('?' * (len(numbers := reader.word_ids(query.nodes)) + len(query.nodes)))})"
         )
-        values += [*numbers, *query.nodes]
+        values += [*numbers, *map(storable, query.nodes)]
     return Condition(" AND ".join(parts), values)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ringback.events.sqlite.files import SegmentFile
-from ringback.events.sqlite.rows import Stored, from_path_list, leg_row, readable
+from ringback.events.sqlite.rows import Stored, from_path_list, leg_row, readable, storable
 from ringback.events.sqlite.schema import Damaged, connect, is_busy, is_damage, note_problem
 from ringback.events.store import EventStoreError, LegRow, SearchTimedOut
 
@@ -70,9 +70,10 @@ class Reader:
         return text
 
     def word_ids(self, texts: Sequence[str]) -> list[Stored]:
-        """The numbers of those words that occur in the segment, and the words themselves for rows that hold them."""
+        """The numbers of those words that the segment has a number for."""
         marks = ", ".join("?" * len(texts))
-        return [id_ for (id_,) in self.rows(f"SELECT id FROM word WHERE text IN ({marks})", texts)]
+        stored = [storable(text) for text in texts]
+        return [id_ for (id_,) in self.rows(f"SELECT id FROM word WHERE text IN ({marks})", stored)]
 
     def route(self, id_: int) -> tuple[list[str], list[str]]:
         found = self._routes.get(id_)

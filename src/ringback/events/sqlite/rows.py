@@ -41,6 +41,8 @@ CODE_OF_TROUBLE = 300  # from here on a final response makes a leg unusual
 _PORT_BITS, _INDEX_BITS = 16, 8
 _BRACKETS = 1 << (_PORT_BITS + _INDEX_BITS)
 
+_LAST = "\U0010ffff"
+
 Word = Callable[[str], Stored]
 
 
@@ -189,17 +191,16 @@ def _party_text(value: Stored, order: list[str]) -> str:
 
 
 def packed_number(number: str) -> Stored:
-    """Two digits a byte, an odd one out followed by f, so that order and prefixes survive; a name stays as it is."""
+    """Two digits a byte, an odd one out followed by f, so that order and prefixes survive; a name stays text."""
     if number.isdecimal() and number.isascii():
         return bytes.fromhex(number if len(number) % 2 == 0 else number + "f")
-    return storable(number)
+    return number if number.isascii() else number.encode(errors="replace").decode()
 
 
-def prefix_ranges(text: str) -> list[tuple[Stored, Stored]]:
-    """[low, high) of all stored forms that begin with `text`: of digits there are two, packed and as part of a name."""
-    as_name = storable(text)
-    after = as_name + "\U0010ffff" if isinstance(as_name, str) else bytes(as_name or b"") + b"\xff" * 4
-    ranges: list[tuple[Stored, Stored]] = [(as_name, after)]
+def packed_prefix(text: str) -> list[tuple[Stored, Stored]]:
+    """[low, high) of all packed numbers that begin with `text`: of digits there are two, packed and as part of a name."""
+    name = text.encode(errors="replace").decode()
+    ranges: list[tuple[Stored, Stored]] = [(name, name + _LAST)]
     if text.isdecimal() and text.isascii():
         if len(text) % 2 == 0:
             low = bytes.fromhex(text)
@@ -207,6 +208,13 @@ def prefix_ranges(text: str) -> list[tuple[Stored, Stored]]:
         else:
             ranges.append((bytes.fromhex(text + "0"), bytes.fromhex(text + "f") + b"\0"))
     return ranges
+
+
+def text_prefix(text: str) -> list[tuple[Stored, Stored]]:
+    """[low, high) of all stored texts that begin with `text`, whether or not what follows is UTF-8."""
+    raw = text.encode(errors="surrogatepass")
+    ranges: list[tuple[Stored, Stored]] = [(raw, raw + b"\xff")]
+    return ranges if isinstance(storable(text), bytes) else [*ranges, (text, text + _LAST)]
 
 
 def path_list(values: Sequence[str]) -> Stored:

@@ -56,7 +56,7 @@ CREATE TABLE log (
  id INTEGER PRIMARY KEY, environment, late, kind, node, level, call_id, conf_id, account, text, fields);
 CREATE TABLE log_key (slice, hash, log, PRIMARY KEY (slice, hash, log)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE log_text USING fts5(
- text, content='', detail=none, columnsize=0, tokenize='unicode61 remove_diacritics 0');
+ line, content='', detail=none, columnsize=0, tokenize='unicode61 remove_diacritics 0');
 """
 _SCHEMA = {"sip": _COMMON + _SIP, "log": _COMMON + _LOG}
 
