@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from event_rows import ANY_LOG, ANY_TIME, MIDNIGHT, MINUTE, NOON, SECOND, block, found, leg, line, lines, short, write
@@ -124,8 +125,8 @@ def test_sessions_are_counted_by_minute_and_outcome(store: EventStore) -> None:
     )
     store.write(Batch([], [], [("default", NOON + DAY_US, "answered", 4)]))
 
-    def counts(width: int, **changes: object) -> dict[int, dict[str, int]]:
-        buckets = store.histogram(replace(ANY_TIME, **changes), width)  # type: ignore[arg-type]
+    def counts(width: int, **changes: Any) -> dict[int, dict[str, int]]:
+        buckets = store.histogram(replace(ANY_TIME, **changes), width)
         assert [bucket.start_us for bucket in buckets] == sorted(bucket.start_us for bucket in buckets)
         return {bucket.start_us: bucket.outcomes for bucket in buckets}
 
@@ -140,7 +141,7 @@ def test_sessions_are_counted_by_minute_and_outcome(store: EventStore) -> None:
 
 def test_a_filtered_histogram_counts_the_legs_that_the_search_finds(store: EventStore) -> None:
     write(store, leg(1), leg(2, outcome="busy", code=486), leg(70), leg(71, numbers={"4930": 1}, agents=["102"]))
-    for changes, expected in (
+    cases: list[tuple[dict[str, Any], dict[int, dict[str, int]]]] = [
         ({"codes": (486,)}, {NOON: {"busy": 1}}),
         ({"number": NumberPattern("3777")}, {NOON: {"answered": 1, "busy": 1}, NOON + MINUTE: {"answered": 1}}),
         ({"number": NumberPattern("3777"), "roles": 1}, {}),
@@ -148,8 +149,9 @@ def test_a_filtered_histogram_counts_the_legs_that_the_search_finds(store: Event
         ({"agents": ("102",)}, {NOON + MINUTE: {"answered": 1}}),
         ({"keys": ("icid:70", "icid:1")}, {NOON: {"answered": 1}, NOON + MINUTE: {"answered": 1}}),
         ({"kinds": ("call",), "start_us": NOON + 2 * SECOND, "end_us": NOON + MINUTE}, {NOON: {"busy": 1}}),
-    ):
-        buckets = store.histogram(replace(ANY_TIME, **changes), MINUTE)  # type: ignore[arg-type]
+    ]
+    for changes, expected in cases:
+        buckets = store.histogram(replace(ANY_TIME, **changes), MINUTE)
         assert {bucket.start_us: bucket.outcomes for bucket in buckets} == expected
 
 
@@ -220,7 +222,7 @@ def test_log_lines_are_found_by_all_of_the_words(store: EventStore) -> None:
     ])  # fmt: skip
     numbers = {text: str(at) for at, text in enumerate(lines(store), 1)}
 
-    def matching(words: str, **changes: object) -> list[str]:
+    def matching(words: str, **changes: Any) -> list[str]:
         return [numbers[text] for text in lines(store, words=words, **changes)]
 
     assert matching("failed") == ["1", "3", "4"]
