@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def explain(files: Sequence[Path], *, as_json: bool = False, session: int | None
     """Print what happened in the captures. Returns the exit code: 0, or 1 when a file or session could not be read."""
     from ringback.sessions.diagnose import diagnose, load_catalogue
 
-    capture: CaptureDocument = {"packets": 0, "sip_messages": 0, "ignored": {}}
+    capture: CaptureDocument = {"packets": 0, "sip_messages": 0, "media_packets": 0, "ignored": {}}
     found: list[Session] = []
     unreadable = 0
     for path in files:
@@ -71,13 +72,17 @@ def explain(files: Sequence[Path], *, as_json: bool = False, session: int | None
 def _read(path: Path, capture: CaptureDocument) -> list[Session]:
     from ringback.sessions.capture.pcap import read_capture
     from ringback.sessions.correlate import build_sessions
+    from ringback.sessions.story import Sighting
 
     reader = read_capture(path)
-    sightings = list(reader)
+    sightings = list(starmap(Sighting, reader))
+    if reader.problem:
+        print(f"{path}: {reader.problem}", file=sys.stderr)
     capture["packets"] += reader.counters.packets
     capture["sip_messages"] += reader.counters.sip_messages
+    capture["media_packets"] += reader.counters.media_packets
     capture["ignored"] = dict(Counter(capture["ignored"]) + Counter(reader.counters.ignored))
-    return build_sessions(sightings, media=reader.media)
+    return build_sessions(sightings, logs=reader.logs, media=reader.media)
 
 
 def _print_explained(
@@ -100,9 +105,11 @@ def _print_explained(
 
 
 def _counted(capture: CaptureDocument, total: int) -> str:
-    ignored = ", ".join(f"{reason} {count}" for reason, count in sorted(capture["ignored"].items()))
     text = f"{_plural(capture['packets'], 'packet')}, {_plural(capture['sip_messages'], 'SIP message')}, "
-    return text + _plural(total, "session") + (f" (not taken: {ignored})" if ignored else "")
+    text += _plural(total, "session")
+    others = {"RTP and RTCP": capture["media_packets"], **dict(sorted(capture["ignored"].items()))}
+    told = ", ".join(f"{reason} {count}" for reason, count in others.items() if count)
+    return text + (f" (besides SIP: {told})" if told else "")
 
 
 def _plural(count: int, noun: str) -> str:

@@ -90,7 +90,7 @@ def _row(row: SessionRow) -> SessionRowDocument:
         "messages": row.messages,
         "call_ids": row.call_ids,
         "matched": row.matched,
-        "issue": issue and {"id": issue.id, "severity": issue.severity, "title": issue.title},
+        "issue": None if issue is None else {"id": issue.id, "severity": issue.severity, "title": issue.title},
     }
 
 

@@ -116,6 +116,7 @@ class TracedSessionDocument(SessionDocument):
 class CaptureDocument(TypedDict):
     packets: int
     sip_messages: int
+    media_packets: int  # RTP and RTCP, told by figures in `media`
     ignored: dict[str, int]
 
 
