@@ -81,7 +81,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.records = records
     app.state.events = events
     app.state.nodes = NodeRegister(records)
-    app.state.catalogue = load_catalogue()
+    app.state.catalogue = load_catalogue(settings.issues_folder)
     app.state.sessions = SessionService(events, app.state.catalogue, app.state.nodes)
     app.state.registry.register(StoreMetrics(events))
 

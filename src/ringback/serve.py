@@ -39,7 +39,7 @@ def serve(settings: Settings, roles: Sequence[str] = ROLES, say: Callable[[str],
         locks = [held.enter_context(_lock(settings, role)) for role in roles]
         _check_certificate(settings)
         bound = _bind(held, settings, roles)
-        password = _prepare_stores(settings)
+        password = _prepare(settings)
         if password is not None:
             say("User: admin")
             say(f"Password: {password}")
@@ -132,15 +132,20 @@ def _bind_like(held: ExitStack, endpoint: Endpoint, port: int) -> Endpoint:
     return bound_endpoint(held.enter_context(tcp_socket(endpoint)))
 
 
-def _prepare_stores(settings: Settings) -> str | None:
-    """Both stores can be opened and the records are up to date. Returns the first user's password where one was made."""
+def _prepare(settings: Settings) -> str | None:
+    """Issues and stores can be read, the records are up to date. Returns the first user's password where one was made."""
     from sqlalchemy.exc import DatabaseError
 
     from ringback.access.service import ensure_first_user
     from ringback.events import EventStoreError, open_store
     from ringback.records.engine import RecordsUnavailable, open_engine
     from ringback.records.schema import SchemaTooNew, migrate
+    from ringback.sessions.diagnose import CatalogueError, load_catalogue
 
+    try:
+        load_catalogue(settings.issues_folder)
+    except (CatalogueError, OSError) as error:
+        raise CannotServe(f"your own issues cannot be read: {error}") from error
     try:
         open_store(settings.store_url).close()
         engine = open_engine(settings.records_url)

@@ -128,12 +128,6 @@ class Settings:
     upload_mib: int = _setting(
         "RINGBACK_UPLOAD_MIB", _whole(1, 1024 * 1024), "1024", "largest capture that may be uploaded"
     )
-    country: str = _setting(
-        "RINGBACK_COUNTRY",
-        str.upper,
-        "",
-        "two-letter country whose local number forms people type, such as US; empty: none",
-    )
     issues: Path | None = _setting(
         "RINGBACK_ISSUES", _optional_path, "", "folder of your own issues (TOML); unset: DATA/issues where it exists"
     )
@@ -157,8 +151,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.hep_tls and not (self.tls_cert and self.tls_key):
             raise SettingsError("RINGBACK_HEP_TLS", "needs RINGBACK_TLS_CERT and RINGBACK_TLS_KEY")
-        if self.country and not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):
-            raise SettingsError("RINGBACK_COUNTRY", f"{self.country!r} is no two-letter country code, such as US")
 
     @property
     def records_url(self) -> str:
@@ -179,8 +171,10 @@ class Settings:
         return self.data / "run"
 
     @property
-    def issues_folder(self) -> Path:
-        return self.issues or self.data / "issues"
+    def issues_folder(self) -> Path | None:
+        """For `load_catalogue`: the operator's own issues, None where there are none."""
+        usual = self.data / "issues"
+        return self.issues or (usual if usual.is_dir() else None)
 
     @property
     def upload_bytes(self) -> int:
