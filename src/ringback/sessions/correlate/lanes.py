@@ -3,7 +3,7 @@
 A lane owns the sockets that its entry in the node register names; those that its own Via names from one host (connections
 have ephemeral ports, NATs change theirs); the one its Contact names in a request that comes straight from it; and, for
 known switch software on one host, sockets that neither speak to each other nor stand in the same leg. Sockets that speak
-to each other are never one lane, so nodes and phones on one loopback address stay apart.
+to each other are one lane only where the register says so: nodes and phones on one loopback address stay apart.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def lanes_of(readings: Sequence[Reading], nodes: Sequence[NodeInfo]) -> dict[Soc
     """Every socket seen, with its lane. Capture agents are put on the lane they report from."""
     sockets = _Sockets(readings, nodes)
     for node in nodes:
-        sockets.join([socket for socket, owner in sockets.owners.items() if owner is node])
+        sockets.join([socket for socket, owner in sockets.owners.items() if owner is node], certain=True)
     sockets.join_named_by_via()
     sockets.join_named_by_contact()
     sockets.join_switches()
@@ -64,12 +64,12 @@ class _Sockets:
                 self.named.add(reading.destination)
         self.owners = {socket: node for socket in self.groups if (node := _registered(socket, nodes))}
 
-    def join(self, sockets: Iterable[Socket]) -> None:
-        """Make the sockets one lane, but for those that speak to it or are registered as another node."""
+    def join(self, sockets: Iterable[Socket], *, certain: bool = False) -> None:
+        """Make the sockets one lane, but for those that speak to it (unless that is `certain`) or have another entry."""
         seen = sorted({socket for socket in sockets if socket in self.groups})
         for other in seen[1:]:
             one, two = self.groups[seen[0]], self.groups[other]
-            if one is two or any(self.speaks_to[socket].intersection(two) for socket in one):
+            if one is two or (not certain and any(self.speaks_to[socket].intersection(two) for socket in one)):
                 continue
             if len({self.owners[socket].name for socket in (*one, *two) if socket in self.owners}) > 1:
                 continue
@@ -124,8 +124,9 @@ class _Sockets:
 
 
 def _registered(socket: Socket, nodes: Sequence[NodeInfo]) -> NodeInfo | None:
-    """An entry with the port beats one for the whole host."""
-    for written in (text(socket), f"{socket[0]}:{socket[1]}", socket[0]):
+    """An entry with the port beats one for the whole host; a loopback host is nobody's."""
+    whole_host = () if _is_loopback(socket[0]) else (socket[0],)
+    for written in (text(socket), f"{socket[0]}:{socket[1]}", *whole_host):
         for node in nodes:
             if written in node.addresses:
                 return node
