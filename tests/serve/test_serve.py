@@ -1,0 +1,149 @@
+"""`ringback serve` as processes: what it prints, whom it refuses, how it stops, what it starts again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from running import Server, command, serving, until
+
+WEB = ("--role", "web")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def sign_in(server: Server, password: str) -> int:
+    form = {"name": "admin", "password": password}
+    return httpx2.post(f"{server.web}/login", data=form, timeout=30).status_code
+
+
+def test_port_0_is_picked_printed_and_answered(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        assert server.get("/healthz").text == "ok"
+        assert server.get("/readyz").json() == {"ready": True, "checks": {"records": "ok", "events": "ok"}}
+        published = json.loads((data / "run" / "serve.json").read_text())
+        assert published["web"] == server.web
+        assert published["process"] == server.process.pid
+    assert not (data / "run" / "serve.json").exists()
+
+
+def test_the_first_password_is_printed_once_and_works(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        assert server.password is not None
+        assert sign_in(server, "not this one") == 401
+        assert sign_in(server, server.password) == 303
+        assert server.password not in server.log.read_text()
+        first = server.password
+    with serving(data, *WEB) as server:
+        assert server.password is None
+        assert sign_in(server, first) == 303
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_everything_with_exit_code_0(data: Path, number: int) -> None:
+    with serving(data, *WEB) as server:
+        server.get("/healthz")
+        children = list(server.children().values())
+        assert server.stop(number) == 0
+        assert children
+        assert not any(child.is_running() for child in children)
+        assert not server.logged("a role died")
+
+
+def test_an_answer_under_way_is_finished(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        server.get("/healthz")
+        host, port = server.web.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            body = b"name=x&password=y"
+            client.sendall(
+                b"POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body)
+            )
+            until(lambda: len(psutil.Process(server.children()["web"].pid).net_connections("tcp")) > 1)
+            server.process.send_signal(signal.SIGTERM)
+            client.sendall(body)
+            assert client.recv(100).startswith(b"HTTP/1.1 401")
+        assert server.process.wait(30) == 0
+
+
+def test_a_second_server_on_the_same_folder_is_refused(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        second = command("serve", "--data", str(data), "--web", "127.0.0.1:0", "--role", "web")
+        assert second.returncode == 1
+        assert f"another Ringback (web, process {server.process.pid}) already serves" in second.stderr
+        assert "--data" in second.stderr
+        assert server.get("/healthz").text == "ok"
+    with serving(data, *WEB) as server:
+        assert server.get("/healthz").text == "ok"
+
+
+def test_a_role_that_dies_is_started_again_on_the_same_port(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        server.get("/healthz")
+        first = server.children()["web"]
+        first.kill()
+        assert server.get("/healthz").text == "ok", "the socket outlives the role; the next one answers"
+        assert server.children()["web"].pid != first.pid
+        (died,) = server.logged("a role died")
+        assert (died["name"], died["how"], died["level"]) == ("web", "SIGKILL", "error")
+        assert server.stop() == 0
+
+
+def test_the_roles_stop_when_the_supervisor_is_killed(data: Path) -> None:
+    with serving(data, *WEB) as server:
+        server.get("/healthz")
+        child = server.children()["web"]
+        server.process.kill()
+        server.process.wait()
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    with serving(data, *WEB) as server:
+        assert server.get("/healthz").text == "ok"
+
+
+def test_a_taken_port_is_told(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = command("serve", "--data", str(data), "--web", address, *WEB)
+    assert refused.returncode == 1
+    assert f"cannot listen on TCP {address}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "Password" not in refused.stdout, "a server that does not start makes no user"
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "code", "said"),
+    [
+        (["--web", "8080"], {}, 2, "RINGBACK_WEB"),
+        (["--role", "everything"], {}, 2, "--role"),
+        ([], {"RINGBACK_SHARE_DAYS": "99"}, 2, "RINGBACK_SHARE_DAYS"),
+        ([], {"RINGBACK_EVENTS_URL": "mongodb://x"}, 1, "RINGBACK_EVENTS_URL"),
+        ([], {"RINGBACK_DATABASE_URL": "nosuch://x"}, 1, "RINGBACK_DATABASE_URL"),
+        (["--hep-tls", "127.0.0.1:0", "--tls-cert", "/nosuch", "--tls-key", "/nosuch"], {}, 1, "/nosuch"),
+        ([], {"RINGBACK_ISSUES": "/nosuch"}, 1, "issues"),
+    ],
+)
+def test_what_cannot_work_is_told_in_one_line(
+    data: Path, options: list[str], environ: dict[str, str], code: int, said: str
+) -> None:
+    arguments = ["serve", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", *options]
+    refused = command(*arguments, environ=environ)
+    assert refused.returncode == code
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "Password" not in refused.stdout
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = command("serve", "--data", str(tmp_path / "file" / "data"), *WEB, "--web", "127.0.0.1:0")
+    assert refused.returncode == 1
+    assert "cannot be used" in refused.stderr
