@@ -40,8 +40,8 @@ class OpenLeg:
     """A leg that may still change. `pending`: its messages of the current batch."""
 
     __slots__ = (
-        "_answered_by", "_attempt", "_began", "_branch_failure", "_cancelled", "_challenge", "_credentials", "_early",
-        "_heard", "_hop", "_methods", "_reads", "_removes", "_ringing", "_vias", "begun_us", "changed", "counted",
+        "_answered_by", "_attempt", "_began", "_branch_failure", "_cancelled", "_cancels", "_challenge", "_credentials",
+        "_early", "_heard", "_hop", "_methods", "_reads", "_removes", "_ringing", "_vias", "begun_us", "changed", "counted",
         "day_end", "day_start", "finished", "hops", "last_us", "other_day", "pending", "row", "seen",
     )  # fmt: skip
 
@@ -65,7 +65,8 @@ class OpenLeg:
         self._methods: dict[int, str] = {}  # CSeq -> method
         self._reads = 0
         self._answered_by = -1  # CSeq of the INVITE that was answered
-        self._ringing = self._heard = self._cancelled = self._credentials = self._removes = False
+        self._ringing = self._heard = self._credentials = self._removes = False
+        self._cancels = self._cancelled = False  # anyone's CANCEL; the caller's
         self._challenge = 0
         self._branch_failure: tuple[int, str] | None = None  # on a hop further down
         self._early: tuple[bytes, int, int, Hop, bytes] | None = None  # a final response that overtook its request
@@ -124,7 +125,7 @@ class OpenLeg:
         if method != b"CANCEL":
             self._methods.setdefault(cseq, name)
         row = self.row
-        if not row.method or (not self._began and name not in _IN_DIALOG_METHODS and name != row.method):
+        if self._hop is None or (not self._began and name not in _IN_DIALOG_METHODS and name != row.method):
             self._first(time_us, hop, payload, first_line, cseq, correlation, read)
         elif name == row.method and name not in _IN_DIALOG_METHODS:
             self._again(time_us, hop, payload, first_line, cseq, correlation, read)
@@ -144,7 +145,7 @@ class OpenLeg:
                     row.trouble |= _LATE_RINGING
             return
         method = self._methods.get(cseq, "")
-        if not method or self._cancelled:
+        if not method or self._cancels:
             found = _CSEQ_METHOD.search(payload)
             method = found[1].decode("latin-1") if found else method
         if method == row.method and method not in _IN_DIALOG_METHODS:
@@ -152,7 +153,7 @@ class OpenLeg:
                 self._early = (first_line, time_us, cseq, hop, payload)
                 if kind_of(method) != "call":
                     self._decide(code, _phrase(first_line), payload, time_us)
-            elif code < 300 or self._nearest(hop):
+            elif code < 300 or row.outcome == "answered" or self._nearest(hop):
                 self._final(code, first_line, payload, time_us, cseq)
             elif code not in CHALLENGES:
                 self._branch_failure = (code, _phrase(first_line))
@@ -171,14 +172,16 @@ class OpenLeg:
         if self._branch_failure and idle_us > LINGER_US:
             code, phrase = self._branch_failure  # the hop nearest the caller is not captured both ways
             self._decide(code, phrase, b"", row.ended_us)
+        elif self._challenge and idle_us > LINGER_US:
+            self._decide(self._challenge, row.phrase, b"", row.ended_us)
         elif idle_us > (RINGING_US if self._heard and row.kind == "call" and not self._cancelled else GIVEN_UP_US):
             row.trouble |= _NO_FINAL
             if self._cancelled:
                 row.outcome = "cancelled"
-            elif row.kind == "call" and self._ringing and not self._challenge:
+            elif row.kind == "call" and self._ringing:
                 row.outcome = "no_answer"
             else:
-                row.outcome = outcome_without_final(kind_of(row.method), began=self._began, challenge=self._challenge)
+                row.outcome = outcome_without_final(kind_of(row.method), began=self._began)
         else:
             return False
         self.finished = self.changed = True
@@ -266,11 +269,11 @@ class OpenLeg:
         if cseq != self._attempt:
             return
         if code in CHALLENGES:
-            if self._credentials:
-                row.trouble |= _CHALLENGED_TWICE
             self._challenge = code
             row.code, row.phrase = code, _phrase(first_line)
-            return
+            if not self._credentials:
+                return
+            row.trouble |= _CHALLENGED_TWICE
         self._decide(code, _phrase(first_line), payload, time_us)
         if row.outcome == "answered":
             self._answered_by = cseq
@@ -295,6 +298,7 @@ class OpenLeg:
         self._challenge = 0
 
     def _cancel(self, hop: Hop, payload: bytes) -> None:
+        self._cancels = True
         nearest = self._hop
         if nearest is None or (hop.source == nearest.source and hop.source_port == nearest.source_port):
             self._cancelled = True
