@@ -151,14 +151,14 @@ def keys_with_reasons(
                 if icid:
                     _add(keys, "icid:", icid[1], "same charging id (icid)")
             case "replaces" | "join" | "target-dialog":
-                _add(keys, "cid:", value.partition(";")[0], f"{name.title()} header")
+                _add(keys, "cid:", value.partition(";")[0], f"{_as_written(name)} header")
             case "in-reply-to":
                 for each in value.split(","):
                     _add(keys, "cid:", each, "In-Reply-To header")
             case _ if name in rules.leg_headers:
                 found_id = rules.leg_headers[name].search(value)
                 if found_id:
-                    _add(keys, "cid:", found_id[found_id.re.groups and 1], f"{name.title()} header")
+                    _add(keys, "cid:", found_id[found_id.re.groups and 1], f"{_as_written(name)} header")
             case _ if name in rules.conf_headers:
                 _add(keys, "conf:", conf_id(value), "same billing session")
     if method == "REFER" and target:
@@ -181,6 +181,11 @@ def conf_id(text: str) -> str:
             return "".join(f"{part:08x}" for part in parts)
     bare = re.sub(r"[ :_{}-]", "", text).lower()
     return bare if _HEX_GUID.fullmatch(bare) else text
+
+
+def _as_written(name: str) -> str:
+    """`x-cid` -> `X-CID`: the canonical lower case as people write it."""
+    return "-".join(part.upper() if part in ("id", "cid") else part.title() for part in name.split("-"))
 
 
 def _add(keys: dict[str, str], prefix: str, value: str, because: str) -> None:

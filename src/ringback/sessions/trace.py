@@ -77,7 +77,10 @@ class _Search:
         while found := self._add(found):
             window = (min(row.started_us for row in found) - _FAR_US, max(row.ended_us for row in found) + _FAR_US)
             keys = {key for row in found for key in row.keys if not key.startswith(UNCERTAIN)}
-            named = sorted(key.removeprefix("cid:") for key in keys - self.asked if key.startswith("cid:"))
+            named = {key.removeprefix("cid:") for key in keys - self.asked if key.startswith("cid:")}
+            named |= {
+                row.call_id for row in found if f"cid:{row.call_id}" not in self.asked
+            }  # other days, other writers
             keys |= {f"cid:{row.call_id}" for row in found}
             fresh = sorted(keys - self.asked)
             self.asked.update(fresh)
@@ -87,7 +90,7 @@ class _Search:
                     self.environments, fresh, *window, limit=_MOST_ROWS, deadline_s=self.deadline_s
                 )
             if named:
-                query = LegQuery(self.environments, *window, call_ids=tuple(named))
+                query = LegQuery(self.environments, *window, call_ids=tuple(sorted(named)))
                 found += self.lookup.search(query, _MOST_ROWS, deadline_s=self.deadline_s).rows
 
     def _add(self, rows: Iterable[LegRow]) -> list[LegRow]:

@@ -29,7 +29,7 @@ def build_sessions(
     Log lines and media reports go to the session that has their Call-ID. Sightings that are no SIP are left out: whoever
     read the capture has counted them.
     """
-    everything = list(sightings)
+    everything = list(map(Sighting._make, sightings))  # decoders may give plain tuples
     messages = _parsed(everything)
     by_leg: dict[str, list[Sighting]] = defaultdict(list)
     for sighting in everything:
@@ -83,7 +83,7 @@ def build_session(
     better and add theirs. `until_us`: up to when messages would have been seen, now for a running capture; it tells a call
     that goes on from one that is dead. Raises ValueError when none of the sightings is SIP.
     """
-    everything = list(sightings)
+    everything = list(map(Sighting._make, sightings))  # decoders may give plain tuples
     messages = _parsed(everything)
     readable = [sighting for sighting in everything if sighting.payload in messages]
     if not readable:
