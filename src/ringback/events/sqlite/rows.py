@@ -42,6 +42,8 @@ _PORT_BITS, _INDEX_BITS = 16, 8
 _BRACKETS = 1 << (_PORT_BITS + _INDEX_BITS)
 
 _LAST = "\U0010ffff"
+_DIGITS, _LENGTH_BITS = 17, 5
+_UNITS: list[int] = [10 ** (_DIGITS - length) << _LENGTH_BITS for length in range(_DIGITS + 1)]
 
 Word = Callable[[str], Stored]
 
@@ -109,10 +111,12 @@ def _lines(items: Sequence[str]) -> Stored:
 
 def party_column(text: str, numbers: dict[str, int]) -> Stored:
     """2·i: the leg's i-th number; 2·i + 1: the same after a plus sign; else the text itself."""
-    if text in numbers:
-        return 2 * list(numbers).index(text)
-    if text[:1] == "+" and text[1:] in numbers:
-        return 2 * list(numbers).index(text[1:]) + 1
+    plus = text[:1] == "+"
+    bare = text[1:] if plus else text
+    if bare in numbers:
+        for index, number in enumerate(numbers):
+            if number == bare:
+                return 2 * index + plus
     return storable(text)
 
 
@@ -191,22 +195,24 @@ def _party_text(value: Stored, order: list[str]) -> str:
 
 
 def packed_number(number: str) -> Stored:
-    """Two digits a byte, an odd one out followed by f, so that order and prefixes survive; a name stays text."""
-    if number.isdecimal() and number.isascii():
-        return bytes.fromhex(number if len(number) % 2 == 0 else number + "f")
-    return number if number.isascii() else number.encode(errors="replace").decode()
+    """Up to 17 digits as one integer that sorts as the text does: left-aligned, with their count in the low bits. A
+    longer number, or a name, stays text."""
+    if not number.isascii():
+        return number.encode(errors="replace").decode()
+    length = len(number)
+    if length > _DIGITS or not number.isdecimal():
+        return number
+    return int(number) * _UNITS[length] | length
 
 
 def packed_prefix(text: str) -> list[tuple[Stored, Stored]]:
     """[low, high) of all packed numbers that begin with `text`: of digits there are two, packed and as part of a name."""
     name = text.encode(errors="replace").decode()
     ranges: list[tuple[Stored, Stored]] = [(name, name + _LAST)]
-    if text.isdecimal() and text.isascii():
-        if len(text) % 2 == 0:
-            low = bytes.fromhex(text)
-            ranges.append((low, low[:-1] + bytes([low[-1] + 1])))
-        else:
-            ranges.append((bytes.fromhex(text + "0"), bytes.fromhex(text + "f") + b"\0"))
+    if text.isdecimal() and text.isascii() and len(text) <= _DIGITS:
+        unit = _UNITS[len(text)]
+        # What has fewer digits than `text` and zeros behind them sorts below its low bits: 12 is not in 120.
+        ranges.append((int(text) * unit | len(text), (int(text) + 1) * unit))
     return ranges
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 from zlib import crc32
 
 from ringback import clock
@@ -26,8 +26,7 @@ _COUNT_BITS = 16
 _ROUTES_KEPT = 100_000  # a route that fell out of memory is stored once more: harmless
 
 
-@dataclass(slots=True)
-class Known:
+class Known(NamedTuple):
     """What of a leg is stored, kept on the leg (`LegRow.engine`) so that its next write touches only what changed."""
 
     writer: SipWriter
@@ -39,6 +38,23 @@ class Known:
     roles: int  # sum of the numbers' Role bits: grows with every new number and every new role
     keys: int
     shape: int  # hash of what the first messages settle
+
+
+class _Entries:
+    """Index entries to be made: (slice, what is looked up, leg)."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[int, int, int]] = []
+        self.numbers: list[tuple[int, Stored, int]] = []
+        self.reversed: list[tuple[int, Stored, int]] = []
+
+    def add(self, leg: LegRow, slice_: int, id_: int) -> None:
+        for key in leg.keys:
+            self.keys.append((slice_, key_hash(leg.environment, key), id_))
+        numbers, reversed_ = self.numbers, self.reversed
+        for number in leg.numbers:
+            numbers.append((slice_, packed_number(number), id_))
+            reversed_.append((slice_, packed_number(number[::-1]), id_))
 
 
 class SipWriter(SegmentWriter):
@@ -157,9 +173,7 @@ class SipWriter(SegmentWriter):
     def _insert(self, new: Sequence[LegRow], ids: dict[int, int], heads: dict[int, int], slice_: int) -> None:
         word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         legs: list[tuple[Stored, ...]] = []
-        keys: list[tuple[int, int, int]] = []
-        numbers: list[tuple[int, Stored, int]] = []
-        reversed_: list[tuple[int, Stored, int]] = []
+        entries = _Entries()
         for leg in new:
             key = id(leg)
             leg_id, head = ids[key], heads.get(key, 0)
@@ -176,24 +190,18 @@ class SipWriter(SegmentWriter):
                     rows.storable(leg.call_id), rows.numbers_column(leg.numbers), keys_column(leg.keys),
                 )
             )  # fmt: skip
-            keys.append((slice_, call_hash(environment, leg.call_id), leg_id))
-            for text in leg.keys:
-                keys.append((slice_, key_hash(environment, text), leg_id))  # noqa: PERF401 - three lists in one pass
-            for number in leg.numbers:
-                numbers.append((slice_, packed_number(number), leg_id))
-                reversed_.append((slice_, packed_number(number[::-1]), leg_id))
+            entries.keys.append((slice_, call_hash(environment, leg.call_id), leg_id))
+            entries.add(leg, slice_, leg_id)
             self._after.append((leg, _known(self, leg, leg_id, slice_, head, route)))
         legs.sort(key=itemgetter(0))
         self.executemany(rows.INSERT, legs)
-        self._entries(keys, numbers, reversed_)
+        self._store(entries)
 
     def _update(self, changed: Sequence[tuple[LegRow, Known]], heads: dict[int, int]) -> None:
         word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         updates: list[tuple[Stored, ...]] = []
         rest: list[tuple[Stored, ...]] = []
-        keys: list[tuple[int, int, int]] = []
-        numbers: list[tuple[int, Stored, int]] = []
-        reversed_: list[tuple[int, Stored, int]] = []
+        entries = _Entries()
         for leg, known in changed:
             head = heads.get(id(leg), known.head)
             updates.append((*rows.mutable_columns(leg, head, word, phrase_word), known.id))
@@ -205,7 +213,7 @@ class SipWriter(SegmentWriter):
                 and known.shape == _shape(leg)
             ):
                 if head != known.head:
-                    self._after.append((leg, _with_head(known, head)))
+                    self._after.append((leg, known._replace(head=head)))
                 continue
             route = known.route if same_nodes else self._route(leg, known.slice)
             rest.append(
@@ -214,25 +222,16 @@ class SipWriter(SegmentWriter):
                     rows.numbers_column(leg.numbers), keys_column(leg.keys), known.id,
                 )
             )  # fmt: skip
-            for text in leg.keys:
-                keys.append((known.slice, key_hash(leg.environment, text), known.id))  # noqa: PERF401
-            for number in leg.numbers:
-                numbers.append((known.slice, packed_number(number), known.id))
-                reversed_.append((known.slice, packed_number(number[::-1]), known.id))
+            entries.add(leg, known.slice, known.id)
             self._after.append((leg, _known(self, leg, known.id, known.slice, head, route)))
         self.executemany(rows.UPDATE, updates)
         self.executemany(rows.UPDATE_REST, rest)
-        self._entries(keys, numbers, reversed_)
+        self._store(entries)
 
-    def _entries(
-        self,
-        keys: list[tuple[int, int, int]],
-        numbers: list[tuple[int, Stored, int]],
-        reversed_: list[tuple[int, Stored, int]],
-    ) -> None:
-        self.executemany("INSERT OR IGNORE INTO leg_key VALUES (?, ?, ?)", keys)
-        self.executemany("INSERT OR IGNORE INTO leg_number VALUES (?, ?, ?)", numbers)
-        self.executemany("INSERT OR IGNORE INTO leg_number_reversed VALUES (?, ?, ?)", reversed_)
+    def _store(self, entries: _Entries) -> None:
+        self.executemany("INSERT OR IGNORE INTO leg_key VALUES (?, ?, ?)", entries.keys)
+        self.executemany("INSERT OR IGNORE INTO leg_number VALUES (?, ?, ?)", entries.numbers)
+        self.executemany("INSERT OR IGNORE INTO leg_number_reversed VALUES (?, ?, ?)", entries.reversed)
 
     def _route(self, leg: LegRow, slice_: int) -> int:
         """The number of the leg's addresses and agents; notes that the slice has legs of that route."""
@@ -282,12 +281,6 @@ def _known(writer: SipWriter, leg: LegRow, id_: int, slice_: int, head: int, rou
         writer, id_, slice_, head, route,
         len(leg.addresses) + len(leg.agents), sum(leg.numbers.values()), len(leg.keys), _shape(leg),
     )  # fmt: skip
-
-
-def _with_head(known: Known, head: int) -> Known:
-    return Known(
-        known.writer, known.id, known.slice, head, known.route, known.nodes, known.roles, known.keys, known.shape
-    )
 
 
 def leg_parts(packed: bytes, leg: int) -> tuple[list[tuple[int, int]], int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from ringback.events.sqlite.files import Folder, SegmentFile
@@ -18,6 +20,19 @@ _TRIES = 5
 _log = logging.getLogger(__name__)
 
 Writer = TypeVar("Writer", bound=SegmentWriter)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The thousands of tuples of a batch live for a moment and hold no cycles: searching them costs as much as
+    storing them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Writers(Generic[Writer]):
@@ -35,7 +50,8 @@ class Writers(Generic[Writer]):
         """
         for _ in range(_TRIES):
             try:
-                self._write(work)
+                with _uncollected():
+                    self._write(work)
             except Moved as moved:
                 self._close(moved.file)
             except Damaged as damaged:
