@@ -68,8 +68,8 @@ def to_log(packet: HepPacket) -> LogLine | None:
                 call_id = match[1] if match else ""
         else:
             return None
-    fields.setdefault("source", f"{packet.hop.source}:{packet.hop.source_port}")
-    fields.setdefault("destination", f"{packet.hop.destination}:{packet.hop.destination_port}")
+    fields.setdefault("source", _socket(packet.hop.source, packet.hop.source_port))
+    fields.setdefault("destination", _socket(packet.hop.destination, packet.hop.destination_port))
     node = packet.agent_name or packet.agent or packet.hop.source
     return LogLine(packet.time_us, kind, node, "", text[:MAX_TEXT], call_id, fields)
 
@@ -97,6 +97,10 @@ def stream_report(line: LogLine) -> StreamReport | None:
         from_report=True,
         leg=line.call_id,
     )
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _json_object(payload: bytes) -> dict[str, object] | None:
