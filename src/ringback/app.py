@@ -14,7 +14,7 @@ from ringback.access import pages as access_pages
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
 from ringback.metrics import StoreMetrics, make_registry
-from ringback.middleware import RequestMetrics, SecurityHeaders
+from ringback.middleware import BodyLimit, RequestMetrics, SecurityHeaders
 from ringback.problem import Problem
 from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
@@ -53,7 +53,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
     )
     app.state.settings = settings
     app.state.registry = make_registry()
@@ -68,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger={})
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     install_error_handlers(app, _problem_of, _ROOM_ERRORS)
