@@ -83,12 +83,14 @@ def import_(
     files: Files,
     data: Data = None,
     force: Annotated[bool, typer.Option("--force", help="Import again what was imported before.")] = False,
+    environment: Annotated[str, typer.Option(metavar="NAME", help="Which environment they belong to.")] = "default",
     as_json: AsJson = False,
 ) -> None:
     """Take captures into the store, with or without a server running."""
+    settings = _settings(data)
     from ringback.importing import import_captures
 
-    raise typer.Exit(import_captures(_settings(data), files, force=force, as_json=as_json))
+    raise typer.Exit(import_captures(settings, files, force=force, as_json=as_json, environment=environment))
 
 
 @app.command()

@@ -1,0 +1,44 @@
+"""Captures over HTTP: POST /api/v1/captures."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from ringback.access.dependencies import RequiredUser
+from ringback.sessions.uploads.documents import ImportDocument
+from ringback.sessions.uploads.service import Uploads
+
+PATH = "/api/v1/captures"
+
+router = APIRouter(tags=["captures"])
+
+
+def uploads_of(request: Request) -> Uploads:
+    uploads: Uploads = request.app.state.uploads
+    return uploads
+
+
+CurrentUploads = Annotated[Uploads, Depends(uploads_of)]
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post(PATH, openapi_extra=_BODY)
+async def upload_captures(request: Request, user: RequiredUser, uploads: CurrentUploads) -> ImportDocument:
+    """Import pcap or pcapng files, also gzipped. Answers when they are searchable; a file that was in before is told."""
+    return await uploads.take(request, user.environments[0])
