@@ -23,6 +23,7 @@ from operator import itemgetter
 import orjson
 import zstandard
 
+from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.story import Hop, Sighting
 
 MOST_MESSAGES = 0xFFFF  # that one block can hold: its indexes are 16 bits wide
@@ -39,7 +40,7 @@ class BlockDamaged(ValueError):
     """The bytes are no block, or not the block that was written: the text says what is wrong."""
 
 
-def encode_block(messages: Sequence[Sighting]) -> bytes:
+def encode_block(messages: Sequence[SightingTuple]) -> bytes:
     """At most MOST_MESSAGES, at least one; plain tuples of a Sighting's shape will do."""
     times = list(map(_TIME, messages))
     hops = list(map(_HOP, messages))

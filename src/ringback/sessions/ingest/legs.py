@@ -7,16 +7,17 @@ message of a leg that left opens another row of the same Call-ID, which readers 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter, itemgetter
 
 from ringback.events.store import LegRow
+from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.capture.sip import scan, why_not_sip
 from ringback.sessions.ingest.details import DetailReader, text_of
 from ringback.sessions.ingest.leg import OpenLeg
-from ringback.sessions.story import CUT_BY_CAPTURE, Sighting
+from ringback.sessions.story import CUT_BY_CAPTURE
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
@@ -50,6 +51,7 @@ class LegTable:
     ) -> None:
         self.environment = environment
         self.refused: Counter[str] = Counter()  # reason -> messages that are no SIP we can store
+        self.opened = 0
         self._most = most
         self._details = details or DetailReader()
         self._legs: dict[bytes, OpenLeg] = {}
@@ -59,7 +61,7 @@ class LegTable:
     def __len__(self) -> int:
         return len(self._legs)
 
-    def add(self, messages: Iterable[Sighting]) -> None:
+    def add(self, messages: Iterable[SightingTuple]) -> None:
         """Plain tuples of a Sighting's shape will do. What is no SIP is counted in `refused`."""
         legs, touched, read = self._legs, self._touched, self._details
         for message in messages:
@@ -121,16 +123,20 @@ class LegTable:
         self._count(taken)
         return taken
 
-    def open_rows(self) -> Iterable[LegRow]:
-        return (leg.row for leg in self._legs.values())
+    def open_rows(self) -> Iterator[LegRow]:
+        for leg in self._legs.values():
+            yield leg.row
+            if leg.other_day:
+                yield leg.other_day.row
 
-    def _open(self, call_id: bytes, message: Sighting) -> OpenLeg:
+    def _open(self, call_id: bytes, message: SightingTuple) -> OpenLeg:
+        self.opened += 1
         row = self._row(call_id, message)
         day = row.started_us - row.started_us % DAY_US
         leg = self._legs[call_id] = OpenLeg(row, day, day + DAY_US)
         return leg
 
-    def _other_day(self, leg: OpenLeg, call_id: bytes, message: Sighting) -> OpenLeg:
+    def _other_day(self, leg: OpenLeg, call_id: bytes, message: SightingTuple) -> OpenLeg:
         """Midnight passed, or two nodes do not agree on the day."""
         other = leg.other_day
         if other and other.day_start <= message[0] < other.day_end:
@@ -140,7 +146,7 @@ class LegTable:
         leg = self._legs[call_id] = leg.next_day(row, day, day + DAY_US)
         return leg
 
-    def _row(self, call_id: bytes, message: Sighting) -> LegRow:
+    def _row(self, call_id: bytes, message: SightingTuple) -> LegRow:
         time_us, hop = message[0], message[1]
         return LegRow(
             environment=self.environment,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ringback.events.store import Batch, BlockPart, BlockWrite
+from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.ingest.blocks import encode_block
 from ringback.sessions.ingest.leg import OpenLeg
 from ringback.sessions.ingest.legs import DAY_US, Taken
-from ringback.sessions.story import Sighting
 
 BLOCK_MESSAGES = 500  # a block is closed when it holds as many, or fewer at the end of a batch
 BLOCK_BYTES = 1 << 20
@@ -36,10 +36,6 @@ def batches(taken: Taken) -> dict[int, Batch]:
     }
 
 
-def marked(batch: Batch, marks: Mapping[str, str]) -> Batch:
-    return Batch(batch.legs, batch.blocks, batch.counts, dict(marks))
-
-
 def stored(taken: Taken) -> None:
     """After the write: the legs begin anew."""
     for leg in taken.legs:
@@ -48,7 +44,7 @@ def stored(taken: Taken) -> None:
 
 def _blocks(legs: Sequence[OpenLeg]) -> Iterator[BlockWrite]:
     """A leg's messages lie together: fewer references, and bodies that two probes saw compress to nothing."""
-    messages: list[Sighting] = []
+    messages: list[SightingTuple] = []
     parts: list[BlockPart] = []
     size = 0
     for leg in legs:
@@ -68,6 +64,6 @@ def _blocks(legs: Sequence[OpenLeg]) -> Iterator[BlockWrite]:
         yield _block(messages, parts)
 
 
-def _block(messages: Sequence[Sighting], parts: Sequence[BlockPart]) -> BlockWrite:
+def _block(messages: Sequence[SightingTuple], parts: Sequence[BlockPart]) -> BlockWrite:
     times = [message[0] for message in messages]
     return BlockWrite(min(times), max(times), len(times), encode_block(messages), parts)
