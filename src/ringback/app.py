@@ -21,6 +21,8 @@ from ringback.records.schema import migrate
 from ringback.sessions import api as sessions_api
 from ringback.sessions import pages as sessions_pages
 from ringback.sessions.diagnose import load_catalogue
+from ringback.sessions.ingest import api as logs_api
+from ringback.sessions.ingest.logs import MOST_BYTES
 from ringback.sessions.nodes import api as nodes_api
 from ringback.sessions.nodes.schemas import NodeNotFound
 from ringback.sessions.nodes.service import NodeRegister
@@ -28,6 +30,8 @@ from ringback.sessions.schemas import QueryError
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.share import api as share_api
 from ringback.sessions.share.schemas import ShareNotFound
+from ringback.sessions.uploads import api as uploads_api
+from ringback.sessions.uploads.service import Uploads
 from ringback.settings import Settings
 from ringback.web.static_files import MOUNT, VersionedFiles
 
@@ -62,12 +66,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
     app.include_router(share_api.router)
+    app.include_router(uploads_api.router)
+    app.include_router(logs_api.router)
     app.mount(MOUNT, VersionedFiles(), name="static")
     app.include_router(health.router)
 
+    larger = {uploads_api.PATH: settings.upload_bytes, "/upload": settings.upload_bytes, logs_api.PATH: MOST_BYTES}
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
-    app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger={})
+    app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger=larger)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     install_error_handlers(app, _problem_of, _ROOM_ERRORS)
@@ -83,6 +90,8 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.nodes = NodeRegister(records)
     app.state.catalogue = load_catalogue(settings.issues_folder)
     app.state.sessions = SessionService(events, app.state.catalogue, app.state.nodes)
+    app.state.uploads = Uploads(settings)
+    app.state.uploads.clear()
     app.state.registry.register(StoreMetrics(events))
 
 

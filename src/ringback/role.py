@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 
 from ringback.logs import configure_logs
@@ -33,6 +34,9 @@ def run_web(settings: Settings) -> None:
 
     from ringback.app import create_app
     from ringback.listen import tcp_socket
+    from ringback.sessions.uploads.service import upload_folder
+
+    tempfile.tempdir = str(upload_folder(settings))  # where the files of a form are kept while they arrive
 
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
     config = uvicorn.Config(

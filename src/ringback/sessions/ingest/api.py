@@ -1,0 +1,60 @@
+"""Log lines over HTTP: POST /ingest/v1/logs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
+
+from ringback.access.dependencies import RequiredUser
+from ringback.problem import Problem
+from ringback.sessions.dependencies import Events
+from ringback.sessions.ingest.logs import LogsAccepted, TooLarge, ingest_logs
+
+PATH = "/ingest/v1/logs"
+
+router = APIRouter(tags=["log lines"])
+
+
+class RejectedDocument(TypedDict):
+    line: int  # counted from 1
+    reason: str
+
+
+class LogsDocument(TypedDict):
+    accepted: int
+    rejected: int
+    reasons: list[RejectedDocument]  # of the first hundred
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/x-ndjson": {"schema": {"type": "string", "description": "One JSON object a line"}}},
+    }
+}
+
+
+@router.post(PATH, openapi_extra=_BODY)
+async def take_logs(request: Request, user: RequiredUser, events: Events) -> LogsDocument:
+    """Store log lines; the answer comes when they are durable. Lines that cannot be understood are told one by one."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise Problem(415, f"Send the lines as they are, not as {encoding}.")
+    body = await request.body()
+    try:
+        taken = await run_in_threadpool(ingest_logs, events, body, environment=user.environments[0])
+    except TooLarge as error:
+        raise Problem(413, str(error)) from error
+    if not taken.accepted:
+        field = f"line {taken.reasons[0].line}" if taken.reasons else None
+        raise Problem(422, _first(taken), title="No line could be taken", field=field)
+    reasons: list[RejectedDocument] = [{"line": each.line, "reason": each.reason} for each in taken.reasons]
+    return {"accepted": taken.accepted, "rejected": taken.rejected, "reasons": reasons}
+
+
+def _first(taken: LogsAccepted) -> str:
+    if not taken.reasons:
+        return "There is no line in the body; send one JSON object a line."
+    first = taken.reasons[0]
+    return f"Line {first.line}: {first.reason}" + (f" ({taken.rejected} lines)" if taken.rejected > 1 else "")
