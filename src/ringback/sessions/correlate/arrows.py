@@ -6,7 +6,7 @@ same agent are a retransmission, unless they are one packet captured twice.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, IP_ID_MASK, Arr
 PAIRING_US = 500_000  # between two agents' stamps of one message, their clocks corrected
 _SAME_PACKET_US = 5_000  # one agent, one IP identification: captured on two interfaces
 _SAME_STAMP_US = 1_000  # no retransmission timer is as short as this
+_MOST_COMPARED = (
+    16  # arrows of one message within 500 ms; more are a flood, and must not cost the square of their number
+)
 
 
 @dataclass(slots=True)
@@ -71,8 +74,8 @@ def _stable(sighting: Sighting) -> tuple[int, str, str, int, str, int, str, byte
     )  # fmt: skip
 
 
-def agent_weights(groups: Iterable[SameBytes]) -> Counter[str]:
-    return Counter(sighting.hop.agent for same in groups for sighting in same.sightings)
+def agents_of(groups: Iterable[SameBytes]) -> set[str]:
+    return {sighting.hop.agent for same in groups for sighting in same.sightings}
 
 
 def deltas(groups: Iterable[SameBytes]) -> list[Delta]:
@@ -114,7 +117,7 @@ def _bundle_for(
     time_us: int, sighting: Sighting, bundles: list[list[tuple[int, Sighting]]]
 ) -> list[tuple[int, Sighting]] | None:
     """The nearest arrow in time that this sighting may belong to."""
-    for bundle in reversed(bundles):
+    for bundle in reversed(bundles[-_MOST_COMPARED:]):
         if time_us - bundle[0][0] > PAIRING_US:
             return None
         earlier = [pair for pair in bundle if pair[1].hop.agent == sighting.hop.agent]

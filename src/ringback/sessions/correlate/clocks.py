@@ -8,7 +8,7 @@ a forwarded request cannot be older than the one it came from, nor a forwarded r
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median_low
 
 NOISE_US = 1_000  # stamps of one host wander by a quarter of this; below it messages are only put in order
@@ -23,11 +23,9 @@ Wait = tuple[str, str, int]
 class Clocks:
     """Clocks that are known to each other form a group; every group is corrected to the clock most of it agrees on."""
 
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        """`weights`: agent -> how many sightings it gave."""
-        self._weights = weights
-        self._group = {agent: agent for agent in weights}
-        self._ahead = dict.fromkeys(weights, 0)  # of the group's own zero
+    def __init__(self, agents: Iterable[str]) -> None:
+        self._group = {agent: agent for agent in agents}
+        self._ahead = dict.fromkeys(self._group, 0)  # of the group's own zero
 
     def add_pairs(self, deltas: Iterable[Delta]) -> None:
         """Messages that two agents both saw."""
@@ -58,22 +56,25 @@ class Clocks:
             self._join(one, other, _within(at_most.get((one, other)), at_most.get((other, one))))
 
     def corrections(self) -> dict[str, int]:
-        """Agent -> microseconds to add to its stamps; 0 for those that are right."""
+        """Agent -> microseconds to add to its stamps; 0 for those that are right.
+
+        Where as many agents say the one as the other, nothing tells who is right: then always the first by name is,
+        so that the same node is not blamed in one session and cleared in the next.
+        """
         groups: dict[str, list[str]] = defaultdict(list)
         for agent in self._group:
             groups[self._group[agent]].append(agent)
         corrections = {}
         for agents in groups.values():
-            reference = max(agents, key=lambda agent: (*self._support(agent, agents), agent))
+            reference = min(agents, key=lambda agent: (-self._support(agent, agents), len(agent), agent))
             for agent in agents:
                 ahead = self._ahead[agent] - self._ahead[reference]
                 corrections[agent] = -ahead if abs(ahead) > NOISE_US else 0
         return corrections
 
-    def _support(self, agent: str, agents: list[str]) -> tuple[int, int]:
-        """How many agents, with how many sightings, agree with this one."""
-        agreeing = [one for one in agents if abs(self._ahead[one] - self._ahead[agent]) <= NOISE_US]
-        return len(agreeing), sum(self._weights[one] for one in agreeing)
+    def _support(self, agent: str, agents: list[str]) -> int:
+        """How many agents agree with this one."""
+        return sum(abs(self._ahead[one] - self._ahead[agent]) <= NOISE_US for one in agents)
 
     def _join(self, first: str, second: str, ahead: int) -> None:
         """The clock of `second` is `ahead` of that of `first`. Names of groups are names of agents in them."""

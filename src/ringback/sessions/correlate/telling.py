@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ringback.sessions import timeline
 from ringback.sessions.capture.sip import SipMessage
 from ringback.sessions.correlate import causality
-from ringback.sessions.correlate.arrows import SameBytes, agent_weights, arrows_of, deltas, group
+from ringback.sessions.correlate.arrows import SameBytes, agents_of, arrows_of, deltas, group
 from ringback.sessions.correlate.clocks import Clocks
 from ringback.sessions.correlate.legs import legs_of
 from ringback.sessions.correlate.participants import participants_of
@@ -65,7 +65,7 @@ def _in_story_order(
     groups: Sequence[SameBytes],
 ) -> tuple[list[Reading], list[Exchange], list[list[Arrow]], dict[str, int]]:
     """Arrows with corrected times in causal order, their exchanges, those of the same bytes together, the corrections."""
-    clocks = Clocks(agent_weights(groups))
+    clocks = Clocks(agents_of(groups))
     clocks.add_pairs(deltas(groups))
     corrections = clocks.corrections()
     while True:
@@ -81,12 +81,20 @@ def _in_story_order(
 
 
 def _clock_notes(participants: Sequence[Participant], corrections: Mapping[str, int]) -> list[str]:
-    names = {agent: participant.label for participant in participants for agent in participant.agents}
+    owners = {agent: participant.label for participant in participants for agent in participant.agents}
+    names = {agent: owners.get(agent) or f"capture agent {agent}" for agent in sorted(corrections)}
     notes = []
-    for agent, correction in sorted(corrections.items()):
-        if correction:
-            who = names.get(agent) or f"capture agent {agent}"
-            seconds = f"{abs(correction) / 1e6:.3f}".rstrip("0").rstrip(".")
+    for agent, name in names.items():
+        correction = corrections[agent]
+        if not correction:
+            continue
+        seconds = f"{abs(correction) / 1e6:.3f}".rstrip("0").rstrip(".")
+        if len(names) == 2:
+            other = next(names[one] for one in names if one != agent)
+            notes.append(
+                f"The clocks of {other} and {name} are {seconds} s apart; the times of {name} are corrected."
+            )
+        else:
             direction = "behind" if correction > 0 else "ahead of"
-            notes.append(f"The clock of {who} is {seconds} s {direction} the others; its times are corrected.")
+            notes.append(f"The clock of {name} is {seconds} s {direction} the others; its times are corrected.")
     return notes

@@ -93,7 +93,7 @@ class _Drawing:
         source = self.lane_of.get(row.arrow.source, 0)
         destination = self.lane_of.get(row.arrow.destination, 0)
         track = self._track(source, destination, row)
-        if self.on_arrow and source != destination:
+        if self.on_arrow:
             return self._painted(start, row) + track
         return (
             self._painted(start, row) + track + " " + self._painted(self._words(row, self.width - self.words_at), row)
@@ -113,8 +113,10 @@ class _Drawing:
         track = [" "] * width
         for lane in range(len(self.session.participants)):
             track[self._centre(lane)] = signs.lane
+        if first == last and self.on_arrow:
+            words = self._words(row, self.width - self.gutter - first - 2)
+            return self._between(track, first, width, f"{signs.turn} {words}", row)
         if first == last:
-            track[first] = signs.turn
             return self._between(track, first, first + 1, signs.turn, row)
         shown = self._words(row, last - first - 5) if self.on_arrow else ""
         span = last - first - 1
