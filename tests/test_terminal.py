@@ -57,7 +57,7 @@ def test_the_json_keeps_its_promise(busy: Path) -> None:
     assert session["started_at"] == "2026-11-22T12:00:00.000000Z"
     assert len(session["call_ids"]) == 1
     assert session["links"] == []
-    assert [lane["label"] for lane in session["participants"]][0].startswith("198.51.100.23")
+    assert session["participants"][0]["label"].startswith("198.51.100.23")
     issue = session["issues"][0]
     assert issue["id"] == "callee-busy"
     assert issue["severity"] in ("critical", "warning", "notice")
