@@ -197,6 +197,30 @@ def user_reset_password(name: str, data: Data = None) -> None:
     _say(password)
 
 
+@events_app.command("status")
+def events_status(data: Data = None) -> None:
+    """Show every stored segment. Exit code 1 when one cannot be read."""
+    from ringback.events import EventStoreError, open_store
+
+    try:
+        store = open_store(_settings(data).store_url)
+        try:
+            status = store.status()
+        finally:
+            store.close()
+    except EventStoreError as error:
+        _fail(str(error))
+    for segment in status.segments:
+        held = f"{segment.messages:>12,} messages  {segment.legs:>10,} legs  {segment.logs:>10,} log lines"
+        _say(f"{segment.name:20} {segment.bytes:>15,} bytes  {held}  {segment.problem}".rstrip())
+    if not status.segments:
+        _say("Nothing is stored yet.")
+    if status.problem:
+        _say(status.problem)
+    if status.problem or any(segment.problem for segment in status.segments):
+        raise typer.Exit(1)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

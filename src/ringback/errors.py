@@ -118,7 +118,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _of_http_exception(request: Request, error: HTTPException) -> Problem:
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
-        detail = f"There is nothing at {request.url.path}."
+        return Problem(404, f"There is nothing at {request.url.path}.", title="Nothing here")
     if error.status_code == 413:
         detail = "The body of the request is larger than this server takes."
     return Problem(error.status_code, detail, headers=error.headers)
