@@ -49,8 +49,13 @@ def open_session(
         links=closure.links,
         notes=notes,
         environment=first.environment,
-        until_us=clock.now_us(),
+        until_us=clock.now_us() if _is_live(sightings) else None,
     )
+
+
+def _is_live(sightings: Iterable[Sighting]) -> bool:
+    """Whether a node reported it (HEP numbers its agents), so that silence goes on until now. A capture file ends."""
+    return any(sighting.hop.agent.isdecimal() for sighting in sightings)
 
 
 def _first_leg(events: EventStore, session_id: str, environments: tuple[str, ...]) -> LegRow | None:
