@@ -62,13 +62,12 @@ def test_a_filter_keeps_what_is_of_the_kind_and_touches_the_node() -> None:
     assert story_view.timeline(one, kind="billing").stretches == []
 
 
-def test_evidence_takes_the_tone_of_the_gravest_issue_that_cites_it_first() -> None:
-    shown = story_view.timeline(opened(ANSWERED, issue("critical", 3), issue("warning", 3, 4)))
+def test_evidence_says_why_and_only_what_the_story_turns_on_is_red() -> None:
+    ladder = ANSWERED.replace("2.500  bob -> edge    200 sdp", "2.500  bob -> edge    486").partition("    +.020")[0]
+    shown = story_view.timeline(opened(ladder, issue("critical", 3, 6), issue("warning", 3, 4), issue("notice", 2)))
     rows = {row.number: row for row in shown.stretches[0].rows}
-    assert rows[3].tone == "bad"
-    assert rows[4].tone == "warn"
+    assert {number: row.tone for number, row in rows.items() if row.why} == {2: "", 3: "warn", 4: "warn", 6: "bad"}
     assert rows[3].why == ["because of #3"]
-    assert rows[1].tone == ""
 
 
 def test_a_long_story_folds_what_is_healthy_and_keeps_what_failed_in_sight() -> None:
@@ -113,7 +112,13 @@ def test_poor_audio_is_marked_at_the_figure_that_is_poor() -> None:
     assert story_view.stream_troubles(stream) == {"loss": True, "jitter": False, "mos": True}
 
 
-def test_a_healthy_call_is_told_in_a_sentence() -> None:
-    assert story_view.healthy_sentence(opened(ANSWERED).session) == (
-        "12103355787 called 18660333777, who answered after 2.5 s. Its end was not seen yet."
-    )
+def test_where_the_catalogue_is_silent_what_happened_is_told() -> None:
+    assert story_view.unnamed_answer(opened(ANSWERED).session) == (
+        "ok", "Nothing unusual", "12103355787 called 18660333777, who answered after 2.5 s; no end was seen yet.",
+    )  # fmt: skip
+
+
+def test_a_failure_without_a_name_is_not_called_nothing_unusual() -> None:
+    tone, title, text = story_view.unnamed_answer(opened(ANSWERED + INFOS).session)
+    assert (tone, title) == ("neutral", "No known issue")
+    assert "2 messages below say that something failed" in text

@@ -14,10 +14,11 @@ from ringback.access.dependencies import CurrentSettings, RequiredUser
 from ringback.access.schemas import Principal
 from ringback.events.store import BadCursor, EventStore, EventStoreError, SearchTimedOut, SegmentUnreadable
 from ringback.sessions.dependencies import Events, Issues, Sessions
+from ringback.sessions.diagnose.catalogue import GROUPS, Catalogue
 from ringback.sessions.pages import interval, search_form
 from ringback.sessions.pages.histogram import strip
 from ringback.sessions.pages.search_form import SearchForm
-from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS
+from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS, issue_word
 from ringback.sessions.schemas import QueryError, SearchResult
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.story import Issue
@@ -56,10 +57,11 @@ def search_page(
         form=form,
         result=result,
         problem=problem,
+        issue_word=issue_word,
         outcome_words=OUTCOME_WORDS,
         kind_words=KIND_WORDS,
         presets=interval.PRESETS,
-        issue_titles={definition.id: definition.title for definition in issues},
+        issue_groups=_by_group(issues),
         picked=[interval.for_input(us, tz) for us in (form.interval.start_us, form.interval.end_us)],
         histogram_url="/sessions/histogram?" + urlencode(form.pairs(fixed=True)),
         more_url=_more_url(form, result),
@@ -93,7 +95,15 @@ def issues_part(
             found.append((session_id, None, str(error) or "could not be read"))
         else:
             found.append((session_id, issues[0] if issues else None, ""))
-    return render(request, "sessions/issue_cells.html", found=found)
+    return render(request, "sessions/issue_cells.html", found=found, issue_word=issue_word)
+
+
+def _by_group(issues: Catalogue) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(group in words, its issues as (id, title)), in the guide's order."""
+    groups = [
+        (words, [(one.id, one.title) for one in issues if one.group == group]) for group, words in GROUPS.items()
+    ]
+    return [(words, titles) for words, titles in groups if titles]
 
 
 def _form(request: Request, reader: Principal) -> SearchForm:

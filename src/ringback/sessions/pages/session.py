@@ -17,7 +17,7 @@ from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
 from ringback.sessions.diagram.svg import advanced_svg, basic_svg
 from ringback.sessions.pages import comparison, message_view, story_view
-from ringback.sessions.pages.words import KIND_WORDS, confidence_words, outcome_word, severity_word
+from ringback.sessions.pages.words import KIND_WORDS, confidence_words, issue_word, outcome_word
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share.schemas import ShareInfo, Viewer
 from ringback.sessions.share.service import SHARE_PATH, open_share, record_view
@@ -139,10 +139,10 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         kind_word=KIND_WORDS.get(session.kind, session.kind),
         primary=primary,
         other_issues=opened.issues[1:],
-        severity_word=severity_word,
+        issue_word=issue_word,
         confidence_words=confidence_words,
         steps_by_role=story_view.steps_by_role,
-        healthy=story_view.healthy_sentence(session),
+        unnamed=story_view.unnamed_answer(session),
         diagram=draw(session, opened.issues),
         view=view,
         timeline=story_view.timeline(opened, kind, node, unfolded=all_),

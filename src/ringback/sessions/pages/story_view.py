@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS, severity_word
+from ringback.sessions.diagram.rows import CHALLENGES, failing_numbers
+from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.story import Arrow, Entry, Issue, Leg, Session, StreamReport
-from ringback.web.formats import duration
+from ringback.web.formats import duration, plural
 
 FOLD_ABOVE = 60  # entries: a shorter timeline is shown whole
 FOLD_RUN = 8  # fewer healthy rows in a row are not worth a fold
@@ -30,7 +31,7 @@ class Row:
     destination: str = ""
     text: str = ""
     why: list[str] = field(default_factory=list)  # evidence of the issues
-    tone: str = ""  # of the issue that it is evidence of
+    tone: str = ""  # warn: evidence of an issue; bad: the one that the story turns on
     failure: bool = False
     repeat_of: int | None = None
     probes: int = 0
@@ -70,7 +71,7 @@ def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bo
     session = opened.session
     labels = {participant.id: participant.label for participant in session.participants}
     rows = [_row(entry, session, labels) for entry in session.entries]
-    _cite(rows, opened.issues)
+    _cite(rows, opened)
     counts = Counter(row.kind for row in rows)
     words = {row.kind: row.kind_word for row in rows}
     nodes = list(dict.fromkeys(name for row in rows for name in row.nodes))
@@ -85,15 +86,19 @@ def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bo
     )
 
 
-def _cite(rows: Iterable[Row], issues: Iterable[Issue]) -> None:
-    """Say at each row what it proves; the tone is that of the first issue that cites it."""
+def _cite(rows: Iterable[Row], opened: OpenedSession) -> None:
+    """Say at each row what it proves. Only what the diagrams mark as failing is red here, too."""
+    failing = failing_numbers(opened.session, opened.issues)
     by_number = {row.number: row for row in rows}
-    for issue in issues:
+    for issue in opened.issues:
         for evidence in issue.evidence:
-            if row := by_number.get(evidence.message):
-                row.tone = row.tone or severity_word(issue.severity).tone
-                if evidence.why not in row.why:
-                    row.why.append(evidence.why)
+            row = by_number.get(evidence.message)
+            if row and evidence.why not in row.why:
+                row.why.append(evidence.why)
+                if issue.severity != "notice":
+                    row.tone = "warn"
+    for number in failing & by_number.keys():
+        by_number[number].tone = "bad"
 
 
 def _row(entry: Entry, session: Session, labels: dict[str, str]) -> Row:
@@ -112,7 +117,7 @@ def _row(entry: Entry, session: Session, labels: dict[str, str]) -> Row:
         row.destination = labels.get(arrow.destination, arrow.destination)
         row.nodes = (row.source, row.destination)
         row.text = start_line(arrow)
-        row.failure = arrow.sip.status >= 400 and arrow.sip.status not in (401, 407)
+        row.failure = arrow.sip.status >= 400 and arrow.sip.status not in CHALLENGES
         row.repeat_of = arrow.retransmission_of
         row.probes = len(arrow.sightings)
     elif entry.log:
@@ -209,20 +214,27 @@ def stream_troubles(stream: StreamReport) -> dict[str, bool]:
     }
 
 
-def healthy_sentence(session: Session) -> str:
-    """What happened, where nothing is to be said about it."""
+def unnamed_answer(session: Session) -> tuple[str, str, str]:
+    """(tone, title, text) where the catalogue has nothing to say: the call goes on, or its trouble has no name yet."""
+    failures = sum(
+        arrow.sip.status >= 400 and arrow.sip.status not in CHALLENGES and not arrow.is_retransmission
+        for arrow in session.arrows
+    )
+    if failures:
+        seen = f"{plural(failures, 'message')} below {'says' if failures == 1 else 'say'} that something failed"
+        return "neutral", "No known issue", f"{told(session)} {seen}, and no issue of the catalogue explains it."
+    return "ok", "Nothing unusual", told(session)
+
+
+def told(session: Session) -> str:
+    """What happened so far, in one sentence."""
     leg = main_leg(session)
     caller, called = session.caller or "The caller", session.called or "the callee"
     if session.kind == "call" and leg.answered_us is not None:
-        after = _seconds(leg.answered_us - leg.started_us)
-        said = f"{caller} called {called}, who answered after {after}"
-        if leg.duration_s is not None:
-            return f"{said}. They talked for {_seconds(round(leg.duration_s * 1_000_000))}, and the call was ended normally."
-        return f"{said}. Its end was not seen yet."
-    sentences = {
-        "registered": f"{caller} registered.",
-        "unregistered": f"{caller} took its registration back.",
-        "succeeded": "The request was answered with success.",
-        "in_progress": "It is going on: no end was seen yet.",
-    }
-    return sentences.get(session.outcome, "The messages were exchanged as they should be.")
+        answered = f"{caller} called {called}, who answered after {_seconds(leg.answered_us - leg.started_us)}"
+        if leg.duration_s is None:
+            return f"{answered}; no end was seen yet."
+        return f"{answered}; it lasted {_seconds(round(leg.duration_s * 1_000_000))}."
+    if session.outcome == "in_progress":
+        return "It is going on: no end was seen yet."
+    return "The messages were exchanged as they should be."

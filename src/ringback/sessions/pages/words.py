@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ringback.sessions.schemas import IssueBrief
+from ringback.sessions.story import Issue
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -54,14 +57,16 @@ SEVERITY_WORDS: dict[str, Word] = {
     "warning": Word("Warning", "warn", "!", "It worked, but badly"),
     "notice": Word("Notice", "neutral", "i", "Expected, or chosen by a party"),
 }
+FINE = Word("Fine", "ok", "✓", "What was asked for was done")
 
 
 def outcome_word(outcome: str) -> Word:
     return OUTCOME_WORDS.get(outcome) or Word(outcome.replace("_", " ").capitalize(), "neutral", "•", "")
 
 
-def severity_word(severity: str) -> Word:
-    return SEVERITY_WORDS.get(severity) or Word(severity.capitalize(), "neutral", "•", "")
+def issue_word(issue: Issue | IssueBrief) -> Word:
+    """How grave an issue is. The catalogue tells even "nothing unusual" as an issue; that one is good news."""
+    return FINE if issue.id == "normal" else SEVERITY_WORDS[issue.severity]
 
 
 def outcomes_of_tone(tone: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ document.addEventListener("click", async (event) => {
   const opener = event.target.closest("[data-dialog]");
   if (opener) document.querySelector(opener.dataset.dialog)?.showModal();
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (!menu.contains(event.target) || event.target.closest(".menu-list a, .menu-list button")) menu.open = false;
   }
 });
 

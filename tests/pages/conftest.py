@@ -1,0 +1,58 @@
+"""One site and one browser for all tests of pages that a worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_site import Site, Visit, prepared, serve
+from playwright.sync_api import Browser, sync_playwright
+from recorded_calls import record
+
+from ringback import clock
+from ringback.events import open_store
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = prepared(tmp_path_factory.mktemp("site"))
+    events = open_store(settings.store_url)
+    calls = record(events, clock.now_us())
+    events.close()
+    for url in serve(settings):
+        yield Site(url, calls, settings)
+
+
+@pytest.fixture(scope="session")
+def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    settings = prepared(tmp_path_factory.mktemp("empty"))
+    for url in serve(settings):
+        yield Site(url, {}, settings)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed (Debian package chromium)")
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def visits(browser: Browser) -> Visit:
+    return Visit(browser)
+
+
+@pytest.fixture
+def visit(visits: Visit) -> Iterator[Visit]:
+    """A test whose page makes the browser complain fails."""
+    visits.complaints.clear()
+    yield visits
+    visits.close()
+    assert visits.complaints == []
