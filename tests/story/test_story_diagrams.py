@@ -104,6 +104,17 @@ def test_parties_without_a_switch_between_them_are_drawn_as_they_are() -> None:
     assert "Your switch" not in drawn
 
 
+def test_nodes_of_the_switch_among_themselves_are_drawn_one_by_one() -> None:
+    session = told(
+        "edge = 192.0.2.1:5060 node=edge cluster\ncore = 192.0.2.2:5060 node=core cluster\n"
+        "0 edge -> core OPTIONS sip:core@x\n.1 core -> edge 200"
+    )
+    drawn = words(basic_svg(session))
+    assert "edge" in drawn
+    assert "core" in drawn
+    assert "Your switch" not in drawn
+
+
 def test_a_request_that_nobody_answered_ends_in_a_cross() -> None:
     session = story(
         "alice = 192.0.2.1:5060\nedge = 192.0.2.2:5060\n"

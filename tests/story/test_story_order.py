@@ -229,6 +229,23 @@ def test_a_node_two_seconds_off_is_put_right_and_told() -> None:
     assert session.notes == ["The clock of 192.0.2.20:5060 is 2 s ahead of the others; its times are corrected."]
 
 
+def test_clocks_are_put_right_though_both_agents_missed_something() -> None:
+    """No message was seen equally often by both: the first stamps must do."""
+    ladder = """
+edge  = 192.0.2.10:5060  agent=101
+core  = 192.0.2.20:5060  agent=102 skew=60
+0.000 edge -> core INVITE sip:200@acme.example from=100
+0.500 edge -> core again INVITE lost
+0.700 core -> edge 100
+1.200 core -> edge again 100 only=core
+"""
+    session = build_session(play(ladder).sightings)
+    assert [arrow.sip.method + str(arrow.sip.status) for arrow in session.arrows] == ["INVITE0"] * 2 + [
+        "INVITE100"
+    ] * 2
+    assert [len(arrow.sightings) for arrow in session.arrows] == [2, 1, 2, 1]
+
+
 def test_clocks_that_share_no_message_are_held_together_by_causality() -> None:
     """The edge sees one side, the gateway the other; between them nothing was captured."""
     ladder = """

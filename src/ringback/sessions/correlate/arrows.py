@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from ringback.sessions.capture.sip import SipMessage
 from ringback.sessions.correlate.clocks import Delta
@@ -79,22 +80,29 @@ def agents_of(groups: Iterable[SameBytes]) -> set[str]:
 
 
 def deltas(groups: Iterable[SameBytes]) -> list[Delta]:
-    """What every two agents that saw the same bytes equally often stamped, one against the other."""
-    found: list[Delta] = []
+    """What every two agents that saw the same bytes stamped, one against the other.
+
+    Messages that both saw equally often pair up one to one. Only where two agents have none of these do the first stamps
+    of the others count, and only both ways: one of the two may have missed the first transmission.
+    """
+    certain: list[Delta] = []
+    likely: list[Delta] = []
     for same in groups:
         by_agent: dict[str, list[int]] = defaultdict(list)
         for sighting in same.sightings:
             by_agent[sighting.hop.agent].append(sighting.time_us)
         if len(by_agent) > 1:
             source, destination = ends(same.sightings[0].hop)
-            direction = source < destination
-            agents = sorted(by_agent)
-            for position, first in enumerate(agents):
-                for second in agents[position + 1 :]:
-                    if len(by_agent[first]) == len(by_agent[second]):
-                        pairs = zip(by_agent[first], by_agent[second], strict=True)
-                        found += [(first, second, direction, late - early) for early, late in pairs]
-    return found
+            for first, second in combinations(sorted(by_agent), 2):
+                stamps = list(zip(by_agent[first], by_agent[second], strict=False))
+                equal = len(by_agent[first]) == len(by_agent[second])
+                found = [(first, second, source < destination, later - earlier) for earlier, later in stamps]
+                certain += found if equal else []
+                likely += found[:1]
+    known = {delta[:2] for delta in certain}
+    ways = {delta[:3] for delta in likely}
+    both = {(first, second) for first, second, way in ways if (first, second, not way) in ways}
+    return certain + [delta for delta in likely if delta[:2] in both - known]
 
 
 def arrows_of(same: SameBytes, corrections: Mapping[str, int]) -> list[Arrow]:

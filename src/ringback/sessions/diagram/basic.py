@@ -54,7 +54,8 @@ class _Basic:
         self.session = session
         self.names = names
         self.linked = linked
-        self.lane_of = {one.id: "switch" if one.cluster else one.id for one in session.participants}
+        parties = any(one.addresses and not one.cluster for one in session.participants)
+        self.lane_of = {one.id: "switch" if one.cluster and parties else one.id for one in session.participants}
         self.lanes = self._lanes()
         self.left_out = 0
         self.rows = self._shortened([row for row in rows_of(session, issues) if self._shown(row)])
@@ -64,7 +65,7 @@ class _Basic:
         self.pitch = pitch
 
     def _lanes(self) -> list[_Lane]:
-        participants = self.session.participants
+        participants = [one for one in self.session.participants if one.addresses or self.lane_of[one.id] == "switch"]
         first = self.session.arrows[0]
         asker = first.source if first.sip.is_request else first.destination
         lanes: dict[str, _Lane] = {}

@@ -60,7 +60,7 @@ STYLE = """\
 .flow a:hover .words { text-decoration: underline; }
 .flow a:focus, .flow g:focus { outline: none; }
 .flow a:focus-visible .row, .flow g:focus-visible .row { stroke: var(--accent); stroke-width: 2; }
-.flow.basic { width: 100%; height: auto; min-width: 640px; }
+.flow.basic { width: 100%; height: auto; min-width: 640px; max-width: 1100px; margin: 0 auto; }
 .flow-scroll { overflow-x: auto; }
 .flow-fold > summary { padding: 3px 12px 3px 140px; border-block: 1px dashed var(--line); }
 .flow-fold > summary { color: var(--soft); font-size: 12px; cursor: pointer; }
