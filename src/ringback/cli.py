@@ -98,11 +98,14 @@ def explain(
     files: Files,
     as_json: AsJson = False,
     session: Annotated[int | None, typer.Option(metavar="N", help="Only the Nth session.", min=1)] = None,
+    issues: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="RINGBACK_ISSUES", help="A folder of your own issues.")
+    ] = None,
 ) -> None:
     """Say what happened in captures: no server, no store."""
     from ringback import terminal
 
-    raise typer.Exit(terminal.explain(files, as_json=as_json, session=session))
+    raise typer.Exit(terminal.explain(files, as_json=as_json, session=session, issues=issues))
 
 
 @app.command()

@@ -35,10 +35,20 @@ ANSI = {"red": "31", "amber": "33", "green": "32", "blue": "34", "soft": "2", "b
 MANY_SESSIONS = 20  # above this a ladder is drawn for one session at a time, on demand
 
 
-def explain(files: Sequence[Path], *, as_json: bool = False, session: int | None = None) -> int:
-    """Print what happened in the captures. Returns the exit code: 0, or 1 when a file or session could not be read."""
-    from ringback.sessions.diagnose import diagnose, load_catalogue
+def explain(
+    files: Sequence[Path], *, as_json: bool = False, session: int | None = None, issues: Path | None = None
+) -> int:
+    """Print what happened in the captures. Returns the exit code: 0, or 1 when a file or session could not be read.
 
+    `issues` is a folder of the operator's own.
+    """
+    from ringback.sessions.diagnose import CatalogueError, diagnose, load_catalogue
+
+    try:
+        catalogue = load_catalogue(issues)
+    except (CatalogueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     capture: CaptureDocument = {"packets": 0, "sip_messages": 0, "media_packets": 0, "ignored": {}}
     found: list[Session] = []
     unreadable = 0
@@ -55,7 +65,6 @@ def explain(files: Sequence[Path], *, as_json: bool = False, session: int | None
     if session is not None and not 1 <= session <= len(found):
         print(f"--session {session}: there are {len(found)} sessions in the capture", file=sys.stderr)
         return 1
-    catalogue = load_catalogue()
     chosen = range(len(found)) if session is None else range(session - 1, session)
     explained = [(number + 1, found[number], diagnose(found[number], catalogue)) for number in chosen]
     if as_json:
