@@ -128,7 +128,14 @@ def test_wire_text_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 
 def test_trace_says_that_no_server_answers() -> None:
-    command = [Path(sys.executable).with_name("ringback"), "trace", "--number", "3355787", "--token", "rb_x"]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("ringback"),
+        "trace",
+        "--number",
+        "3355787",
+        "--token",
+        "rb_x",
+    ]
     ran = subprocess.run([*command, "--server", "http://127.0.0.1:9"], capture_output=True, timeout=60, check=False)
     assert ran.returncode == 1
     assert b"http://127.0.0.1:9" in ran.stderr

@@ -10,7 +10,6 @@ from itertools import starmap
 from pathlib import Path
 
 import pytest
-from scenario import START_US, play
 
 from ringback.events import open_store
 from ringback.events.store import EventStore
@@ -21,6 +20,7 @@ from ringback.sessions.ingest.files import import_files
 from ringback.sessions.schemas import QueryError, SessionQuery
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.story import NodeInfo, Sighting
+from scenario import START_US, play
 
 HOUR_US = 3_600_000_000
 PLACES = """
