@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from ringback.sessions.pages import nodes, search, session, sharing
+from ringback.sessions.pages import nodes, search, session, sharing, upload
 
 router = APIRouter()
-for part in (search, sharing, session, nodes):
+for part in (search, sharing, session, nodes, upload):
     router.include_router(part.router)
