@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from ringback.sessions.capture.interning import BoundedTable
-from ringback.sessions.story import Hop
+from ringback.sessions.story import Hop, SightingTuple
 
 CHUNK = 1 << 17  # bytes read at a time: what a core's own cache holds is read twice as fast
 MAX_FRAME = 1 << 20  # a longer record is no frame but a broken length
@@ -46,7 +46,6 @@ class Interface:
 # (time_us, start, end): start and end point into `Frames.data`. The time is None where the file does not give one.
 # Whether the snap length cut the frame is told by the lengths inside it.
 Record = tuple[int | None, int, int]
-SightingTuple = tuple[int, Hop, bytes, int, str]  # what reading yields: of the shape of story.Sighting
 
 
 class Frames(NamedTuple):

@@ -75,10 +75,12 @@ class Dissector:
 
     def udp(self, seen: Seen, flow: bytes, payload: bytes, marks: int) -> None:
         """A UDP payload; `flow` is source and destination address, then both ports, as they stand on the wire."""
-        if (payload[:4] in START_WORDS or b"SIP/2.0" in payload) and looks_like_sip(payload):
-            self._sip(seen.out, seen.time_us, hop_of(seen.interface, "udp", flow), payload, marks)
+        if payload[:4] in START_WORDS and looks_like_sip(payload):
+            self._sip(seen, flow, payload, marks)
         elif payload.startswith(b"HEP3") or _is_old_hep(payload):
             self._hep(seen, payload)
+        elif b"SIP/2.0" in payload and looks_like_sip(payload):
+            self._sip(seen, flow, payload, marks)
         elif not self.media.observe(seen.time_us, flow, payload):
             self.ignored[_why_ignored(flow, payload)] += 1
 
@@ -153,8 +155,7 @@ class Dissector:
                 if flags & _SCTP_WHOLE != _SCTP_WHOLE:
                     reason = "SCTP message in parts"
                 elif looks_like_sip(payload):
-                    hop = hop_of(seen.interface, "sctp", flow)
-                    self._sip(seen.out, seen.time_us, hop, payload, datagram.marks)
+                    self._sip(seen, flow, payload, datagram.marks, "sctp")
                     reason = ""
             at += max(4, (length + 3) // 4 * 4)
         if reason:
@@ -163,11 +164,11 @@ class Dissector:
     def _take(self, out: list[SightingTuple], messages: list[Found]) -> None:
         for found in messages:
             framed = found.framed
+            seen = Seen(framed.time_us, found.interface, out)
             if found.transport == "hep":
-                self._hep(Seen(framed.time_us, found.interface, out), framed.payload)
+                self._hep(seen, framed.payload)
             else:
-                hop = hop_of(found.interface, found.transport, found.flow)
-                self._sip(out, framed.time_us, hop, framed.payload, framed.marks)
+                self._sip(seen, found.flow, framed.payload, framed.marks, found.transport)
 
     def _hep(self, seen: Seen, payload: bytes) -> None:
         """A HEP packet on its way to a collector: what counts is what it carries."""
@@ -178,7 +179,7 @@ class Dissector:
             return
         if packet.payload_type == hep.SIP:
             if looks_like_sip(packet.payload):
-                self._sip(seen.out, *packet[:5])
+                seen.out.append(packet[:5])
             else:
                 self.ignored[why_not_sip(packet.payload)] += 1
             return
@@ -190,10 +191,9 @@ class Dissector:
         else:
             self.logs.append(line)
 
-    def _sip(
-        self, out: list[SightingTuple], time_us: int, hop: Hop, payload: bytes, marks: int, correlation: str = ""
-    ) -> None:
-        out.append((time_us, hop, payload, marks, correlation))
+    @staticmethod
+    def _sip(seen: Seen, flow: bytes, payload: bytes, marks: int, transport: str = "udp") -> None:
+        seen.out.append((seen.time_us, hop_of(seen.interface, transport, flow), payload, marks, ""))
 
 
 def hop_of(interface: Interface, transport: str, flow: bytes) -> Hop:

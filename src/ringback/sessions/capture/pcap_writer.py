@@ -1,7 +1,8 @@
 """Sightings written as a pcap file that other tools open: frames made up around the messages, checksums correct.
 
 UDP stays UDP and TCP stays TCP (each message one segment, numbers in sequence, no handshake). What was carried by TLS,
-WebSocket or SCTP is written as UDP: its payload is plain SIP, and that is how every tool shows it as such.
+WebSocket or SCTP is written as UDP: its payload is plain SIP, and that is how every tool shows it as such. So are cut
+messages, which would leave a byte stream out of step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ringback.sessions.capture.ip import TCP, UDP
-from ringback.sessions.story import IP_ID_KNOWN, IP_ID_MASK, Hop, Sighting
+from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, IP_ID_MASK, Hop, Sighting
 
 _FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1)
 _RECORD = struct.Struct("<IIII")
@@ -54,7 +55,7 @@ class _Frames:
     def of(self, sighting: Sighting) -> Iterator[bytes]:
         _, hop, payload, marks = sighting[:4]
         source, destination = _addresses(hop)
-        if hop.transport != "tcp" and len(payload) <= _MOST_UDP:
+        if (hop.transport != "tcp" or marks & CUT_BY_CAPTURE) and len(payload) <= _MOST_UDP:
             header = struct.pack(">HHHH", hop.source_port, hop.destination_port, len(payload) + 8, 0)
             yield self._ethernet(source, destination, UDP, header, payload, 6, marks)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Protocol
 
-from ringback.sessions.capture.sip import METHODS, looks_like_sip, scan
+from ringback.sessions.capture.sip import METHODS, looks_like_sip
 from ringback.sessions.story import CUT_BY_CAPTURE, REASSEMBLED
 
 MAX_MESSAGE = 1 << 18  # bytes; a longer one is taken for a loss of synchronisation
@@ -37,6 +37,16 @@ class Framer(Protocol):
         ...
 
     @property
+    def in_step(self) -> bool:
+        """Whether the framer knows what the next bytes must be; else another may fit the stream better."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why bytes that led to no message are ignored."""
+        ...
+
+    @property
     def waiting(self) -> int:
         """Bytes held of a message that is not complete."""
         ...
@@ -54,6 +64,7 @@ class SipFramer:
     """Implements Framer."""
 
     transport = "tcp"
+    reason = "TCP without SIP"
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -64,6 +75,10 @@ class SipFramer:
     @property
     def waiting(self) -> int:
         return len(self._buffer)
+
+    @property
+    def in_step(self) -> bool:
+        return bool(self._buffer)
 
     def feed(self, time_us: int, data: bytes, marks: int) -> list[Framed]:
         if self._buffer:
@@ -84,8 +99,7 @@ class SipFramer:
 
     def gap(self) -> list[Framed]:
         payload, self._buffer = self._buffer, b""
-        scanned = scan(payload)
-        if scanned is None or not scanned[0]:
+        if not looks_like_sip(payload):
             return []
         mark = REASSEMBLED if self._segments > 1 else 0
         return [Framed(self._time_us, payload, self._marks | mark | CUT_BY_CAPTURE)]

@@ -42,13 +42,14 @@ class Found(NamedTuple):
 class _Stream:
     """One direction of one connection."""
 
-    __slots__ = ("flow", "framer", "interface", "next", "pending", "pending_bytes", "weight")
+    __slots__ = ("flow", "framer", "interface", "next", "pending", "pending_bytes", "useful", "weight")
 
     def __init__(self, flow: bytes, interface: Interface, next_sequence: int | None) -> None:
         self.flow = flow
         self.interface = interface
         self.next = next_sequence  # None: whatever comes
         self.framer: Framer | None = None
+        self.useful = False  # whether the framer ever found a message
         self.pending: dict[int, _Segment] = {}
         self.pending_bytes = 0
         self.weight = 0  # bytes this stream was last counted with
@@ -166,6 +167,11 @@ class Connections:
             self._ignored["keep-alive"] += 1
         else:
             framed = stream.framer.feed(segment.time_us, data, segment.marks & ~CUT_BY_CAPTURE)
+            stream.useful = stream.useful or bool(framed)
+            if not framed and not stream.framer.waiting:
+                self._ignored[stream.framer.reason] += 1
+                if not stream.useful and not stream.framer.in_step:
+                    stream.framer = None  # it was chosen by a first guess; the next segment may tell better
         if segment.marks & CUT_BY_CAPTURE:  # nobody knows how many bytes are missing
             stream.next = None
             if stream.framer is not None:
@@ -248,9 +254,11 @@ class _HepFramer:
     """HEP over TCP, implements Framer: each message is one whole HEP packet."""
 
     transport = "hep"
+    reason = "HEP: bad magic"
 
     def __init__(self) -> None:
         self._splitter = StreamSplitter()
+        self.in_step = True
 
     @property
     def waiting(self) -> int:
@@ -261,11 +269,12 @@ class _HepFramer:
         try:
             found += [Framed(time_us, packet, marks) for packet in self._splitter.feed(data)]
         except HepError:
-            self._splitter = StreamSplitter()  # begin anew with the next segment
+            self.gap()  # begin anew with the next segment
         return found
 
     def gap(self) -> list[Framed]:
         self._splitter = StreamSplitter()
+        self.in_step = False
         return []
 
 

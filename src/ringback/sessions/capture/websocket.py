@@ -20,7 +20,9 @@ _REQUEST, _RESPONSE = b"GET ", b"HTTP/1.1 101"
 
 def is_handshake(data: bytes) -> bool:
     """Whether `data` begins the HTTP request or the answer that opens a WebSocket, as far as can be seen."""
-    return data.startswith((_REQUEST, _RESPONSE)) and (b"\r\n\r\n" not in data or _UPGRADE.search(data) is not None)
+    if not any(data.startswith(start) or start.startswith(data) for start in (_REQUEST, _RESPONSE)):
+        return False
+    return b"\r\n\r\n" not in data or _UPGRADE.search(data) is not None
 
 
 def begins_with_sip_frame(data: bytes) -> bool:
@@ -33,17 +35,17 @@ def begins_with_sip_frame(data: bytes) -> bool:
 
 
 class WebSocketFramer:
-    """Implements sip_stream.Framer. `messages` counts those without SIP too."""
+    """Implements sip_stream.Framer."""
 
     transport = "ws"
+    reason = "WebSocket without SIP"
 
     def __init__(self) -> None:
-        self.messages = 0
         self._buffer = b""
         self._segments = 0
         self._marks = 0
         self._message = b""  # of fragments that came so far
-        self._in_step = False  # whether the next byte begins a frame
+        self.in_step = False  # behind the HTTP head, at the begin of a frame or inside it
         self._opening = True  # whether the HTTP head may still come
 
     @property
@@ -57,7 +59,7 @@ class WebSocketFramer:
             self._segments, self._marks = 1, marks
         self._buffer += data
         found: list[Framed] = []
-        if not self._in_step and not self._get_in_step():
+        if not self.in_step and not self._get_in_step():
             return found
         while (frame := _frame(self._buffer)) is not None:
             final, opcode, start, end, mask = frame
@@ -72,7 +74,6 @@ class WebSocketFramer:
                 continue
             self._message = payload if opcode != _CONTINUATION else self._message + payload
             if final:
-                self.messages += 1
                 if looks_like_sip(self._message):
                     mark = REASSEMBLED if self._segments > 1 else 0
                     found.append(Framed(time_us, self._message, self._marks | mark))
@@ -82,23 +83,22 @@ class WebSocketFramer:
 
     def gap(self) -> list[Framed]:
         self._buffer = self._message = b""
-        self._in_step = self._opening = False
+        self.in_step = self._opening = False
         return []
 
     def _get_in_step(self) -> bool:
         """Finds the first frame: behind the HTTP head, or at the start of a segment. False: not yet."""
-        if self._opening and self._buffer.startswith((_REQUEST, _RESPONSE)):
+        if self._opening and is_handshake(self._buffer):
             head, blank, rest = self._buffer.partition(b"\r\n\r\n")
-            if not blank and len(head) <= _MAX_HANDSHAKE:
-                return False
-            if not blank or not is_handshake(self._buffer):
-                self.gap()
+            if not blank:
+                if len(head) > _MAX_HANDSHAKE:
+                    self.gap()
                 return False
             self._buffer, self._opening = rest, False
         elif not begins_with_sip_frame(self._buffer):
             self._buffer = b""
             return False
-        self._in_step = True
+        self.in_step = True
         return True
 
 
