@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ringback.events import EventStoreError, open_store
 from ringback.sessions.ingest.files import ImportProgress, ImportSummary, import_files
+from ringback.sessions.keys import DEFAULT_RULES, KeyRulesError, load_rules
 from ringback.sessions.uploads.documents import FileDocument, ImportDocument, import_document
 from ringback.settings import Settings
 
@@ -18,12 +19,16 @@ def import_captures(
 ) -> int:
     """Returns the exit code: 0, or 1 when a file could not be read or the store not be written (said on stderr)."""
     try:
+        rules = load_rules(settings.correlation_file) if settings.correlation_file else DEFAULT_RULES
         store = open_store(settings.store_url)
         try:
             with _progress(files, shown=sys.stderr.isatty()) as progress:
-                summary = import_files(store, files, progress, force=force, environment=environment)
+                summary = import_files(store, files, progress, force=force, environment=environment, rules=rules)
         finally:
             store.close()
+    except (KeyRulesError, OSError) as error:
+        print(f"ringback: {error}", file=sys.stderr)
+        return 1
     except EventStoreError as error:
         print(f"ringback: {error} (what was imported till then is stored; the same command goes on)", file=sys.stderr)
         return 1

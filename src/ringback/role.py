@@ -13,11 +13,13 @@ from ringback.logs import configure_logs
 from ringback.settings import Settings
 
 GRACE_SECONDS = 10  # that answers under way have when the server stops
+_STDIN = 0
 
 
 def main() -> None:
     name = sys.argv[1]
-    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the supervisor, our parent
+    with open(_STDIN, "rb", closefd=False) as stdin:
+        settings: Settings = pickle.load(stdin)  # noqa: S301 -- from the supervisor, our parent
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     configure_logs(settings.log_format, name)
     if name == "web":
@@ -53,7 +55,7 @@ def run_web(settings: Settings) -> None:
 
 def _stop_with_parent() -> None:
     """The supervisor's end of our stdin closes when it dies, however it dies."""
-    sys.stdin.buffer.read()
+    os.read(_STDIN, 1)  # not sys.stdin: its lock must be free when the interpreter ends
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -141,11 +141,14 @@ def _prepare(settings: Settings) -> str | None:
     from ringback.records.engine import RecordsUnavailable, open_engine
     from ringback.records.schema import SchemaTooNew, migrate
     from ringback.sessions.diagnose import CatalogueError, load_catalogue
+    from ringback.sessions.keys import KeyRulesError, load_rules
 
     try:
         load_catalogue(settings.issues_folder)
-    except (CatalogueError, OSError) as error:
-        raise CannotServe(f"your own issues cannot be read: {error}") from error
+        if settings.correlation_file:
+            load_rules(settings.correlation_file)
+    except (CatalogueError, KeyRulesError, OSError) as error:
+        raise CannotServe(str(error)) from error
     try:
         open_store(settings.store_url).close()
         engine = open_engine(settings.records_url)

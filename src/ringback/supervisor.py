@@ -95,6 +95,8 @@ class Supervisor:
                 _log.error("a role did not stop in time and is killed", name=role.name, after_s=DRAIN_SECONDS)
                 role.process.kill()
                 role.process.wait()
+            if role.process.returncode not in (0, -signal.SIGTERM):
+                _log.error("a role stopped badly", name=role.name, exit_code=role.process.returncode)
 
 
 class Role:
