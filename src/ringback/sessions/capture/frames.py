@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from ringback.sessions.capture.interning import BoundedTable
-from ringback.sessions.story import Hop, SightingTuple
+from ringback.sessions.story import Hop
 
 CHUNK = 1 << 17  # bytes read at a time: what a core's own cache holds is read twice as fast
 MAX_FRAME = 1 << 20  # a longer record is no frame but a broken length
@@ -42,6 +42,8 @@ class Interface:
         self.hops: BoundedTable[bytes, Hop] = BoundedTable(HOPS_PER_INTERFACE)
         self.mask, self.mark, self.ip_at = _PLAIN_IPV4.get(link_type, (0, 1, 2))  # by default nothing fits
 
+
+SightingTuple = tuple[int, Hop, bytes, int, str]  # what reading yields: of the shape of story.Sighting
 
 # (time_us, start, end): start and end point into `Frames.data`. The time is None where the file does not give one.
 # Whether the snap length cut the frame is told by the lengths inside it.
