@@ -30,6 +30,7 @@ from ringback.sessions.schemas import QueryError
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.share import api as share_api
 from ringback.sessions.share.schemas import ShareNotFound
+from ringback.sessions.status import api as status_api
 from ringback.sessions.uploads import api as uploads_api
 from ringback.sessions.uploads.service import Uploads
 from ringback.settings import Settings
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.settings = settings
-    app.state.registry = make_registry()
+    app.state.registry = make_registry(settings.data)
 
     app.include_router(access_pages.router)
     app.include_router(sessions_pages.router)
@@ -68,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(share_api.router)
     app.include_router(uploads_api.router)
     app.include_router(logs_api.router)
+    app.include_router(status_api.router)
     app.mount(MOUNT, VersionedFiles(), name="static")
     app.include_router(health.router)
 

@@ -134,6 +134,29 @@ def trace(
     )
 
 
+@app.command()
+def demo(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="A folder for the demo alone; made anew each time.")
+    ] = Path("demo-data"),
+    web: Annotated[str, typer.Option(metavar="ADDRESS:PORT")] = "127.0.0.1:8080",
+    hep: Annotated[str, typer.Option(metavar="ADDRESS:PORT")] = "127.0.0.1:9060",
+) -> None:
+    """Run a console full of recorded calls, until Ctrl-C."""
+    from ringback.demo.run import run_demo
+    from ringback.logs import configure_logs
+    from ringback.serve import CannotServe
+    from ringback.settings import SettingsError
+
+    configure_logs("auto", "serve")
+    try:
+        run_demo(data, web, hep, say=_say)
+    except SettingsError as error:
+        _fail(str(error), code=2)
+    except CannotServe as error:
+        _fail(str(error))
+
+
 @token_app.command("create")
 def token_create(
     name: Annotated[str, typer.Argument(help="What it is for.")],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ringback.events.store import EventStore
+from ringback.sessions.ingest.status import read_collector_status
 
 
 class StoreMetrics(Collector):
@@ -36,7 +38,33 @@ class StoreMetrics(Collector):
             )
 
 
-def make_registry() -> CollectorRegistry:
+class CollectorMetrics(Collector):
+    """What the collector counts, read from its status at each scrape; nothing where none ever ran."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def collect(self) -> Iterator[Metric]:
+        status = read_collector_status(self._data)
+        if status is None:
+            return
+        yield GaugeMetricFamily("ringback_collector_up", "1: the collector runs", value=status.running)
+        yield CounterMetricFamily("ringback_hep_packets_received", "HEP packets received", value=status.received)
+        yield CounterMetricFamily("ringback_hep_messages_stored", "SIP messages stored", value=status.stored)
+        yield CounterMetricFamily("ringback_hep_log_lines_stored", "Log lines and reports stored", value=status.logs)
+        lost = CounterMetricFamily(
+            "ringback_hep_packets_lost", "HEP packets not stored, by reason", labels=["reason"]
+        )
+        for reason, count in status.lost.items():
+            lost.add_metric([reason], count)
+        yield lost
+        yield GaugeMetricFamily("ringback_hep_packets_waiting", "Received and not stored yet", value=status.waiting)
+        yield GaugeMetricFamily("ringback_hep_lag_seconds", "From receipt to commit", value=status.lag_ms / 1000)
+        yield GaugeMetricFamily("ringback_hep_connections", "TCP and TLS connections", value=status.connections)
+
+
+def make_registry(data: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    registry.register(CollectorMetrics(data))
     return registry

@@ -1,0 +1,1 @@
+"""How capture and store are doing, for programs: the collector's counters and the stored segments."""

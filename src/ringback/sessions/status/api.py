@@ -1,0 +1,126 @@
+"""Capture status over HTTP: GET /api/v1/status."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from ringback import __version__, clock
+from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.events.store import StoreStatus
+from ringback.sessions.dependencies import Events
+from ringback.sessions.ingest.status import CollectorStatus, read_collector_status
+
+router = APIRouter(prefix="/api/v1/status", tags=["status"])
+
+
+class SenderDocument(TypedDict):
+    address: str
+    agent: str  # capture id; empty where packets name none
+    packets: int
+    last: str
+
+
+class CollectorDocument(TypedDict):
+    running: bool
+    started: str
+    updated: str
+    endpoints: list[str]
+    received: int  # packets, since the data folder was made
+    stored: int  # SIP messages
+    logs: int  # log lines and quality reports
+    lost: dict[str, int]  # reason -> packets
+    waiting: int
+    received_rate: float  # packets a second, over the last ten seconds
+    stored_rate: float
+    lag_ms: float  # from receipt to commit
+    open_legs: int
+    connections: int
+    problem: str  # why nothing can be stored just now
+    senders: list[SenderDocument]
+    strangers: dict[str, int]  # address -> what the allow-list refused
+
+
+class SegmentDocument(TypedDict):
+    name: str
+    kind: str
+    day: str
+    bytes: int
+    legs: int
+    messages: int
+    logs: int
+    problem: str
+
+
+class StoreDocument(TypedDict):
+    engine: str
+    free_bytes: int | None
+    problem: str
+    segments: list[SegmentDocument]
+
+
+class StatusDocument(TypedDict):
+    version: str
+    collector: CollectorDocument | None  # null: none ever ran on this data folder
+    store: StoreDocument
+    keep_sessions_days: int
+    keep_logs_days: int
+
+
+@router.get("")
+def read_status(user: RequiredUser, events: Events, settings: CurrentSettings) -> StatusDocument:
+    """Rates, every counter of what was not stored, lag, disk, and each stored segment."""
+    collector = read_collector_status(settings.data)
+    return {
+        "version": __version__,
+        "collector": _collector(collector) if collector else None,
+        "store": _store(events.status()),
+        "keep_sessions_days": settings.keep_sessions_days,
+        "keep_logs_days": settings.keep_logs_days,
+    }
+
+
+def _collector(status: CollectorStatus) -> CollectorDocument:
+    return {
+        "running": status.running,
+        "started": clock.isoformat(status.started_us),
+        "updated": clock.isoformat(status.updated_us),
+        "endpoints": status.endpoints,
+        "received": status.received,
+        "stored": status.stored,
+        "logs": status.logs,
+        "lost": status.lost,
+        "waiting": status.waiting,
+        "received_rate": status.received_rate,
+        "stored_rate": status.stored_rate,
+        "lag_ms": status.lag_ms,
+        "open_legs": status.open_legs,
+        "connections": status.connections,
+        "problem": status.problem,
+        "senders": [
+            {"address": one.address, "agent": one.agent, "packets": one.packets, "last": clock.isoformat(one.last_us)}
+            for one in status.senders
+        ],
+        "strangers": status.strangers,
+    }
+
+
+def _store(status: StoreStatus) -> StoreDocument:
+    return {
+        "engine": status.engine,
+        "free_bytes": status.free_bytes,
+        "problem": status.problem,
+        "segments": [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "day": one.day,
+                "bytes": one.bytes,
+                "legs": one.legs,
+                "messages": one.messages,
+                "logs": one.logs,
+                "problem": one.problem,
+            }
+            for one in status.segments
+        ],
+    }
