@@ -116,13 +116,13 @@ def cancel_unanswered(stage: Stage) -> None:
 
 @scenario
 def long_post_dial_delay(stage: Stage) -> None:
-    """Nine seconds of silence before it rings."""
+    """Twelve seconds of silence before it rings."""
     phone, gateway = stage.leg(stage.phone(), stage.carrier(via="west"))
     phone.call()
     phone.answered()
     phone.talk(3)
     phone.hang_up()
-    gateway.rings(9.0)
+    gateway.rings(12.0)
     gateway.answers()
     gateway.is_hung_up()
 
@@ -331,7 +331,7 @@ def fax_refused(stage: Stage) -> None:
     phone.receive("INVITE")
     phone.reply(488, "Not Acceptable Here", resend=True, in_dialog=True)
     phone.receive("ACK")
-    phone.talk(3)
+    phone.talk(8)
     phone.hang_up()
     gateway.rings()
     gateway.answers()
