@@ -1,0 +1,210 @@
+"""What arrives and what does not: the collector's counters, senders, the store and its retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from ringback import clock
+from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.events.store import EventStore, EventStoreError, SegmentStatus, StoreStatus
+from ringback.sessions.dependencies import Events
+from ringback.sessions.ingest.status import CollectorStatus, read_collector_status
+from ringback.sessions.nodes.service import NodeRegister
+from ringback.web.formats import duration, number, size
+from ringback.web.templating import render
+
+router = APIRouter(prefix="/capture", include_in_schema=False)
+
+SLOW_LAG_MS = 2_000.0
+LOW_DISK_DAYS = 2.0  # left at the pace of the last whole day
+
+OTHER_KINDS = "HEP type "  # and the number: kinds of capture that are not kept
+
+# Reason of a counter -> (harmless, what it means, what to do).
+REASONS: dict[str, tuple[bool, str, str]] = {
+    "keep-alive": (True, "Empty packets that keep a NAT binding open; senders capture them too.", ""),
+    "STUN": (True, "STUN requests on a SIP port.", ""),
+    "not SIP": (
+        True,
+        "The payload is no SIP message.",
+        "Nothing, unless SIP is missing: then look at one with tcpdump.",
+    ),
+    "socket drop": (
+        False,
+        "The kernel dropped datagrams because the receive buffer was full: packets came faster than they were taken.",
+        "Raise net.core.rmem_max and restart, send HEP over TCP (it waits instead), or spread the senders.",
+    ),
+    "store failed": (
+        False,
+        "The store refused a batch for so long that it was given up.",
+        "Look at the problem told above, and at the disk.",
+    ),
+    "bad key": (
+        False,
+        "The authentication key is missing or another one.",
+        "Set RINGBACK_HEP_KEY here and the same key (chunk 0x000e) at the sender.",
+    ),
+    "unknown sender": (
+        False,
+        "The address is not on the allow-list RINGBACK_HEP_ALLOW.",
+        "Add the address where it is one of yours; the addresses stand below.",
+    ),
+    "too many connections": (
+        False,
+        "More TCP or TLS connections than are taken at once.",
+        "Look which sender opens so many.",
+    ),
+    "cut packet": (False, "A connection ended inside a packet.", "Look why the sender or the network closed it."),
+    "bad magic": (False, "The packet is no HEP.", "Look what else sends to this port."),
+    "bad length": (
+        False,
+        "A length in the packet contradicts its size.",
+        "Look for a cut on the way: MTU, fragments.",
+    ),
+    "bad chunk": (False, "A part of the packet cannot be read.", "Tell the sender's maker; a pcap of it helps."),
+    "bad address": (
+        False,
+        "An address in the packet cannot be read.",
+        "Tell the sender's maker; a pcap of it helps.",
+    ),
+    "bad compression": (
+        False,
+        "A compressed payload cannot be unpacked, or is too large.",
+        "Switch compression off at the sender.",
+    ),
+    "no payload": (False, "The packet carries nothing.", ""),
+    "no Call-ID": (False, "A SIP message without a Call-ID belongs to no session.", ""),
+    "Call-ID too long": (False, "A Call-ID longer than any sane one.", ""),
+}
+
+_UNTOLD = (False, "The log of the collector tells more.", "")
+
+
+@dataclass(frozen=True, slots=True)
+class LostRow:
+    reason: str
+    count: int
+    harmless: bool
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """All segments of one day."""
+
+    day: str
+    bytes: int
+    legs: int
+    messages: int
+    logs: int
+    problem: str
+
+
+@router.get("")
+def capture_page(request: Request, reader: RequiredUser, events: Events, settings: CurrentSettings) -> Response:
+    """The whole page; its figures alone for the page that refreshes itself."""
+    collector = read_collector_status(settings.data)
+    store, store_problem = _store(events)
+    nodes: NodeRegister = request.app.state.nodes
+    names = {agent: node.name for node in nodes(reader.environments[0]) for agent in node.agents}
+    part = "hx-request" in request.headers
+    return render(
+        request,
+        "sessions/capture_figures.html" if part else "sessions/capture.html",
+        collector=collector,
+        store=store,
+        problems=problems(collector, store, store_problem),
+        lost=lost_rows(collector) if collector else [],
+        names=names,
+        days=days(store.segments) if store else [],
+        total=sum(segment.bytes for segment in store.segments) if store else 0,
+        settings=settings,
+    )
+
+
+def _store(events: EventStore) -> tuple[StoreStatus | None, str]:
+    try:
+        return events.status(), ""
+    except EventStoreError as error:
+        return None, str(error)
+
+
+def lost_rows(collector: CollectorStatus) -> list[LostRow]:
+    """What was not stored, the harmful first, then the most."""
+    rows = []
+    for reason, count in collector.lost.items():
+        unknown = (
+            (True, "A kind of capture that Ringback does not keep.", "")
+            if reason.startswith(OTHER_KINDS)
+            else _UNTOLD
+        )
+        harmless, meaning, remedy = REASONS.get(reason, unknown)
+        rows.append(LostRow(reason, count, harmless, meaning, remedy))
+    return sorted((row for row in rows if row.count), key=lambda row: (row.harmless, -row.count))
+
+
+def problems(
+    collector: CollectorStatus | None, store: StoreStatus | None, store_problem: str
+) -> list[tuple[str, str]]:
+    """(tone, text) of what someone must look at, the worst first."""
+    return [*_collector_problems(collector), *_store_problems(store, store_problem)]
+
+
+def _collector_problems(collector: CollectorStatus | None) -> Iterator[tuple[str, str]]:
+    if collector is None:
+        yield (
+            "bad",
+            "The collector has never run on this data folder: no HEP is received. `ringback serve` starts it.",
+        )
+    elif not collector.running:
+        ended = "was stopped" if collector.stopped else "died, or its machine hangs"
+        old = duration((clock.now_us() - collector.updated_us) / 1_000_000)
+        yield "bad", f"The collector {ended}; its last word is {old} old. What is sent over UDP meanwhile is lost."
+    elif collector.problem:
+        yield "bad", f"Nothing can be stored just now: {collector.problem}"
+    elif collector.lag_ms > SLOW_LAG_MS:
+        behind = duration(collector.lag_ms / 1000)
+        yield "warn", f"Storing is {behind} behind; {number(collector.waiting)} packets wait."
+
+
+def _store_problems(store: StoreStatus | None, problem: str) -> Iterator[tuple[str, str]]:
+    if store is None or store.problem:
+        yield "bad", f"The event store cannot be read: {store.problem if store else problem}"
+        return
+    for segment in store.segments:
+        if segment.problem:
+            yield "bad", f"{segment.name} cannot be read: {segment.problem}"
+    left = _days_left(store)
+    if left is not None and left < LOW_DISK_DAYS:
+        yield "warn", f"{size(store.free_bytes)} are free: about {left:.1f} days at yesterday's pace."
+
+
+def _days_left(store: StoreStatus) -> float | None:
+    """How long the disk lasts at the pace of the last whole day; None where that cannot be said."""
+    if store.free_bytes is None:
+        return None
+    whole = days(store.segments)[1:2]
+    return store.free_bytes / whole[0].bytes if whole and whole[0].bytes else None
+
+
+def days(segments: list[SegmentStatus]) -> list[DayRow]:
+    """Newest first."""
+    by_day: dict[str, list[SegmentStatus]] = {}
+    for segment in segments:
+        by_day.setdefault(segment.day, []).append(segment)
+    return [
+        DayRow(
+            day,
+            sum(one.bytes for one in of_day),
+            sum(one.legs for one in of_day),
+            sum(one.messages for one in of_day),
+            sum(one.logs for one in of_day),
+            "; ".join(one.problem for one in of_day if one.problem),
+        )
+        for day, of_day in sorted(by_day.items(), reverse=True)
+    ]
