@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import psutil
 import pytest
+
 from running import Server, command, serving, until
 
 WEB = ("--role", "web")
