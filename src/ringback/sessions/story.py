@@ -59,6 +59,9 @@ class Sighting(NamedTuple):
     correlation: str = ""  # HEP chunk 0x0011
 
 
+SightingTuple = tuple[int, Hop, bytes, int, str]  # of the shape of a Sighting: what hot paths pass
+
+
 @dataclass(slots=True)
 class LogLine:
     """A line of a log that belongs to a session: node log, billing log, or a quality report."""

@@ -10,13 +10,13 @@ from ringback.sessions.correlate import legs, linking
 from ringback.sessions.correlate.telling import tell
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules, correlation_keys
 from ringback.sessions.numbers import digits
-from ringback.sessions.story import Link, LogLine, NodeInfo, Session, Sighting, StreamReport
+from ringback.sessions.story import Link, LogLine, NodeInfo, Session, Sighting, SightingTuple, StreamReport
 
 __all__ = ["DEFAULT_RULES", "build_session", "build_sessions"]
 
 
 def build_sessions(
-    sightings: Iterable[Sighting],
+    sightings: Iterable[SightingTuple],
     *,
     logs: Iterable[LogLine] = (),
     media: Iterable[StreamReport] = (),
@@ -29,7 +29,7 @@ def build_sessions(
     Log lines and media reports go to the session that has their Call-ID. Sightings that are no SIP are left out: whoever
     read the capture has counted them.
     """
-    everything = list(map(Sighting._make, sightings))  # decoders may give plain tuples
+    everything = list(map(Sighting._make, sightings))
     messages = _parsed(everything)
     by_leg: dict[str, list[Sighting]] = defaultdict(list)
     for sighting in everything:
@@ -66,7 +66,7 @@ def build_sessions(
 
 
 def build_session(
-    sightings: Iterable[Sighting],
+    sightings: Iterable[SightingTuple],
     *,
     logs: Iterable[LogLine] = (),
     media: Iterable[StreamReport] = (),
@@ -83,7 +83,7 @@ def build_session(
     better and add theirs. `until_us`: up to when messages would have been seen, now for a running capture; it tells a call
     that goes on from one that is dead. Raises ValueError when none of the sightings is SIP.
     """
-    everything = list(map(Sighting._make, sightings))  # decoders may give plain tuples
+    everything = list(map(Sighting._make, sightings))
     messages = _parsed(everything)
     readable = [sighting for sighting in everything if sighting.payload in messages]
     if not readable:

@@ -104,7 +104,7 @@ class _Advanced:
         self.linked = linked
         self.rows = rows_of(session, issues)
         count = max(1, len(session.participants))
-        self.pitch = 380 if count <= 2 else 290 if count == 3 else 220 if count <= 5 else 170 if count <= 8 else 150
+        self.pitch = 380 if count <= 2 else 290 if count == 3 else 220 if count <= 5 else 170 if count <= 8 else 160
         self.width = _GUTTER + self.pitch * count + 12
         self.x = {one.id: round(_GUTTER + self.pitch * (at + 0.5)) for at, one in enumerate(session.participants)}
         self.lane_of_agent = {agent: one.id for one in session.participants for agent in one.agents}
@@ -214,11 +214,8 @@ class _Advanced:
         close_message(canvas, linked=self.linked)
 
     def _words(self, row: Row, pixels: float) -> str:
-        room = int(pixels / MONO_PX)
-        words = ("✕ " if row.failing else "") + printable(row.label.replace(" sip:", " ", 1))
-        if row.repeats:
-            return cut(f"{cut(words, max(8, room - cells(row.repeats) - 1))} {row.repeats}", room)
-        return cut(words, room)
+        mark = "✕ " if row.failing else ""
+        return mark + row.label(int(pixels / MONO_PX) - len(mark))
 
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:
         """Near the end that the probe stands at; in the middle for one that stands nowhere we know."""

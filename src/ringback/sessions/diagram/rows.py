@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ringback.sessions.diagram.words import cells, cut, printable
 from ringback.sessions.story import Arrow, Entry, Issue, Session
 from ringback.sessions.timeline import message_words
 
@@ -29,14 +30,29 @@ class Row:
         return self.entry.number
 
     @property
-    def label(self) -> str:
-        """As `words`, without the Request-URI where the dialog says as much."""
-        if self.arrow is None or not self.arrow.sip.is_request:
-            return self.words
+    def labels(self) -> list[str]:
+        """Ways to write what was sent on an arrow, each shorter than the one before. A Request-URI is left out where the
+        dialog says as much."""
+        if self.arrow is None:
+            return [self.words]
         sip = self.arrow.sip
+        if not sip.is_request:
+            return [self.words, f"{sip.status} {sip.phrase}"] if sip.method == "INVITE" else [self.words]
         if sip.to_tag:
-            return "re-INVITE" if sip.method == "INVITE" else sip.method
-        return sip.method if sip.method in ("ACK", "CANCEL") else self.words
+            return ["re-INVITE" if sip.method == "INVITE" else sip.method]
+        if sip.method in ("ACK", "CANCEL"):
+            return [sip.method]
+        bare = sip.request_uri.removeprefix("sip:")
+        return [self.words, f"{sip.method} {bare}", f"{sip.method} {bare.partition('@')[0]}"]
+
+    def label(self, room: int, ending: str = "…") -> str:
+        """The longest way to write it that takes at most `room` cells, cut where even the shortest takes more; harmless.
+        How often it was sent is the last thing to be cut off."""
+        repeats = f" {self.repeats}" if self.repeats else ""
+        left = max(8, room - cells(repeats))
+        ways = [printable(label) for label in self.labels]
+        words = next((way for way in ways if cells(way) <= left), ways[-1])
+        return cut(cut(words, left, ending) + repeats, room, ending)
 
     @property
     def repeats(self) -> str:

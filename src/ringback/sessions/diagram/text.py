@@ -100,11 +100,8 @@ class _Drawing:
         )
 
     def _words(self, row: Row, room: int) -> str:
-        """What may go first is the scheme; how often it was sent goes last."""
-        repeats = f" {self._safe(row.repeats)}" if row.repeats else ""
-        left = max(8, room - cells(repeats))
-        label = row.label if cells(row.label) <= left else row.label.replace(" sip:", " ", 1)
-        return self._fit_safe(self._fit(label, left) + repeats, room)
+        words = row.label(room, self.signs.more)
+        return words if self.signs is _UNICODE else cut(ascii_only(words), room, self.signs.more)
 
     def _track(self, source: int, destination: int, row: Row) -> str:
         """The lanes, and the arrow across them with its words on it where they fit."""

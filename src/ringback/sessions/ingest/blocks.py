@@ -23,8 +23,7 @@ from operator import itemgetter
 import orjson
 import zstandard
 
-from ringback.sessions.capture.frames import SightingTuple
-from ringback.sessions.story import Hop, Sighting
+from ringback.sessions.story import Hop, Sighting, SightingTuple
 
 MOST_MESSAGES = 0xFFFF  # that one block can hold: its indexes are 16 bits wide
 _MAGIC = b"RBM\x01"

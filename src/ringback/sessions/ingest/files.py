@@ -21,7 +21,6 @@ from typing import BinaryIO
 import orjson
 
 from ringback.events.store import Batch, EventStore, LegQuery, LegRow
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.capture.pcap import CaptureReader, NotACapture, read_capture
 from ringback.sessions.ingest.details import DetailReader
 from ringback.sessions.ingest.legs import LegTable, Taken
@@ -29,6 +28,7 @@ from ringback.sessions.ingest.logs import log_record, new_logs
 from ringback.sessions.ingest.media_records import encode_media
 from ringback.sessions.ingest.packing import batches, stored
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules
+from ringback.sessions.story import SightingTuple
 
 BATCH_MESSAGES = 16_384
 BATCH_BYTES = 12 * 1024 * 1024

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 
 from ringback.events.store import LegRow, Role, Trouble
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.ingest.details import DetailReader, Details, text_of, user_of
 from ringback.sessions.numbers import digits
 from ringback.sessions.outcomes import CHALLENGES, kind_of, outcome_of_final, outcome_without_final
-from ringback.sessions.story import Hop
+from ringback.sessions.story import Hop, SightingTuple
 
 GIVEN_UP_US = 32_000_000  # 64 T1: a request without any response is dead (RFC 3261 sections 17.1.1.2, 17.1.2.2)
 RINGING_US = 200_000_000  # a call that was heard of but hears nothing new is dead: timer C is over 3 minutes (16.6)

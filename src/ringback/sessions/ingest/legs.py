@@ -13,11 +13,10 @@ from itertools import chain
 from operator import attrgetter, itemgetter
 
 from ringback.events.store import LegRow
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.capture.sip import scan, why_not_sip
 from ringback.sessions.ingest.details import DetailReader, text_of
 from ringback.sessions.ingest.leg import OpenLeg
-from ringback.sessions.story import CUT_BY_CAPTURE
+from ringback.sessions.story import CUT_BY_CAPTURE, SightingTuple
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
@@ -47,10 +46,15 @@ class LegTable:
     """Not thread-safe. `clock_us` is the time of receipt where packets come live, that of the messages for a file."""
 
     def __init__(
-        self, *, environment: str = "default", most: int = 100_000, details: DetailReader | None = None
+        self,
+        *,
+        environment: str = "default",
+        most: int = 100_000,
+        details: DetailReader | None = None,
+        refused: Counter[str] | None = None,
     ) -> None:
         self.environment = environment
-        self.refused: Counter[str] = Counter()  # reason -> messages that are no SIP we can store
+        self.refused = Counter() if refused is None else refused  # reason -> messages that are no SIP we can store
         self.opened = 0
         self._most = most
         self._details = details or DetailReader()

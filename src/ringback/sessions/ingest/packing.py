@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from ringback.events.store import Batch, BlockPart, BlockWrite
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.ingest.blocks import encode_block
 from ringback.sessions.ingest.leg import OpenLeg
 from ringback.sessions.ingest.legs import DAY_US, Taken
+from ringback.sessions.story import SightingTuple
 
 BLOCK_MESSAGES = 500  # a block is closed when it holds as many, or fewer at the end of a batch
 BLOCK_BYTES = 1 << 20
