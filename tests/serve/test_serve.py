@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import struct
+import time
 from pathlib import Path
 
 import httpx2
@@ -57,6 +59,7 @@ def test_a_signal_stops_everything_with_exit_code_0(data: Path, number: int) -> 
         assert children
         assert not any(child.is_running() for child in children)
         assert not server.logged("a role died")
+        assert not server.logged("a role stopped badly")
 
 
 def test_an_answer_under_way_is_finished(data: Path) -> None:
@@ -148,3 +151,57 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     refused = command("serve", "--data", str(tmp_path / "file" / "data"), *WEB, "--web", "127.0.0.1:0")
     assert refused.returncode == 1
     assert "cannot be used" in refused.stderr
+
+
+# Both roles
+
+
+def hep(call_id: str) -> bytes:
+    """An INVITE as a Kamailio reports it: HEP 3, agent 101, now."""
+    sip = (
+        "INVITE sip:18660333777@acme.example SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.23:5060;branch=z9hG4bK-1\r\n"
+        "From: <sip:12103355787@acme.example>;tag=a\r\nTo: <sip:18660333777@acme.example>\r\n"
+        f"Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
+    now = time.time_ns() // 1000
+    values = [
+        (1, b"\x02"), (2, b"\x11"), (3, bytes([198, 51, 100, 23])), (4, bytes([192, 0, 2, 10])),
+        (7, struct.pack(">H", 5060)), (8, struct.pack(">H", 5060)), (9, struct.pack(">I", now // 1_000_000)),
+        (10, struct.pack(">I", now % 1_000_000)), (11, b"\x01"), (12, struct.pack(">I", 101)), (15, sip),
+    ]  # fmt: skip
+    chunks = b"".join(struct.pack(">HHH", 0, kind, len(value) + 6) + value for kind, value in values)
+    return b"HEP3" + struct.pack(">H", len(chunks) + 6) + chunks
+
+
+def send(server: Server, transport: str, call_id: str) -> None:
+    host, _, port = server.hep[transport].rpartition(":")
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as sender:
+        sender.connect((host, int(port)))
+        sender.sendall(hep(call_id))
+
+
+def stored(server: Server, token: str) -> set[str]:
+    """Call-IDs that a search finds."""
+    headers = {"Authorization": f"Bearer {token}"}
+    page = server.get("/api/v1/sessions?number=3777&from=-1h", headers=headers).json()
+    return {call_id for row in page["sessions"] for call_id in row["call_ids"]}
+
+
+def test_what_is_sent_is_found_also_what_came_while_the_collector_was_dead(data: Path) -> None:
+    with serving(data, wait_for="HEP: tcp") as server:
+        assert server.hep["udp"] == server.hep["tcp"], "one number for both"
+        token = command("token", "create", "test", "--data", str(data)).stdout.strip()
+        send(server, "udp", "over-udp")
+        send(server, "tcp", "over-tcp")
+        until(lambda: stored(server, token) == {"over-udp", "over-tcp"})
+        metrics = server.get("/metrics").text
+        assert "ringback_collector_up 1.0" in metrics
+        assert "ringback_hep_messages_stored_total 2.0" in metrics
+        first = server.children()["collect"]
+        first.kill()
+        send(server, "udp", "while-dead")
+        until(lambda: stored(server, token) == {"over-udp", "over-tcp", "while-dead"})
+        assert server.children()["collect"].pid != first.pid
+        assert server.stop() == 0
+        assert not server.logged("a role stopped badly")
