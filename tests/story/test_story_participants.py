@@ -140,6 +140,21 @@ edge  = 192.0.2.10:5060
     ]
 
 
+def test_a_phone_that_makes_its_second_call_from_another_port_is_one_lane() -> None:
+    ladder = """
+line1 = 198.51.100.23:5060 ua=Polycom
+line2 = 198.51.100.23:5062 ua=Polycom
+edge  = 192.0.2.10:5060
+0 line1 -> edge INVITE sip:200@acme.example from=100
+9 line2 -> edge INVITE sip:300@acme.example from=100 leg=b
+"""
+    assert [one.addresses for one in told(ladder).participants] == [
+        ["198.51.100.23:5060", "198.51.100.23:5062"], ["192.0.2.10:5060"],
+    ]  # fmt: skip
+    another_user = ladder.replace("from=100 leg=b", "from=101 leg=b")
+    assert len(told(another_user).participants) == 3
+
+
 def test_two_phones_behind_one_nat_are_two_lanes() -> None:
     session = told(
         """

@@ -1,9 +1,10 @@
 """Sockets to lanes: which addresses and ports are one party.
 
 A lane owns the sockets that its entry in the node register names; those that its own Via names from one host (connections
-have ephemeral ports, NATs change theirs); the one its Contact names in a request that comes straight from it; and, for
-known switch software on one host, sockets that neither speak to each other nor stand in the same leg. Sockets that speak
-to each other are one lane only where the register says so: nodes and phones on one loopback address stay apart.
+have ephemeral ports, NATs change theirs); the one its Contact names in a request that comes straight from it; and, for one
+switch software or one user's phone on one host, sockets that neither speak to each other nor stand in the same leg.
+Sockets that speak to each other are one lane only where the register says so: nodes and phones on one loopback address
+stay apart.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def lanes_of(readings: Sequence[Reading], nodes: Sequence[NodeInfo]) -> dict[Soc
         sockets.join([socket for socket, owner in sockets.owners.items() if owner is node], certain=True)
     sockets.join_named_by_via()
     sockets.join_named_by_contact()
-    sockets.join_switches()
+    sockets.join_same_software()
     lanes = sockets.lanes()
     _place_agents(readings, lanes, nodes)
     return lanes
@@ -98,16 +99,24 @@ class _Sockets:
                     if contact.uri.host == reading.source[0]:
                         self.join((reading.source, (contact.uri.host, contact.uri.port or 5060)))
 
-    def join_switches(self) -> None:
+    def join_same_software(self) -> None:
+        """One switch, or one phone of one user: a house full of phones of one make stays as many lanes."""
         legs: dict[Socket, set[str]] = defaultdict(set)
-        software: dict[tuple[str, str], set[Socket]] = defaultdict(set)
+        alike: dict[tuple[str, str, str], set[Socket]] = defaultdict(set)
         for reading in self.readings:
             legs[reading.source].add(reading.arrow.leg)
             legs[reading.destination].add(reading.arrow.leg)
-            agent = reading.arrow.sip.header("user-agent") or reading.arrow.sip.header("server")
-            if is_switch(agent) and not _is_loopback(reading.source[0]):
-                software[reading.source[0], agent].add(reading.source)
-        for sockets in software.values():
+            sip, host = reading.arrow.sip, reading.source[0]
+            agent = sip.header("user-agent") or sip.header("server")
+            if not agent or _is_loopback(host):
+                continue
+            if is_switch(agent):
+                alike[host, agent, ""].add(reading.source)
+            elif sip.is_request and len(reading.vias) == 1 and not reading.to_tag:
+                user = "".join(sender.uri.user for sender in sip.addresses("from")[:1])
+                if user:
+                    alike[host, agent, user].add(reading.source)
+        for sockets in alike.values():
             first, *others = sorted(sockets)
             for other in others:
                 if not legs[first] & legs[other]:
