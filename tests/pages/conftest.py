@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from recorded_calls import record
 
 from ringback import clock
 from ringback.events import open_store
+from ringback.records.engine import open_engine, unit_of_work
+from ringback.sessions.nodes.service import MAX_AGE_SECONDS, replace_nodes
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -24,6 +27,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     events.close()
     for url in serve(settings):
         yield Site(url, calls, settings)
+
+
+@pytest.fixture
+def empty_nodes(site: Site) -> Iterator[Site]:
+    """The site with an empty node register, before and after."""
+    _forget_nodes(site)
+    yield site
+    _forget_nodes(site)
+    time.sleep(MAX_AGE_SECONDS)  # until the running application has noticed
+
+
+def _forget_nodes(site: Site) -> None:
+    engine = open_engine(site.settings.records_url)
+    with unit_of_work(engine) as work:
+        replace_nodes(work, "default", [])
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from ringback.sessions.pages import capture, nodes, search, session, sharing, upload
+from ringback.sessions.pages import capture, guide, nodes, search, session, sharing, upload
 
 router = APIRouter()
-for part in (search, sharing, session, nodes, capture, upload):
+for part in (search, sharing, session, nodes, capture, upload, guide):
     router.include_router(part.router)

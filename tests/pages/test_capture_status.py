@@ -1,0 +1,92 @@
+"""What the capture page says is wrong, and what of the counters it explains."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import ringback.sessions
+from ringback import clock
+from ringback.events.store import SegmentStatus, StoreStatus
+from ringback.sessions.ingest.status import CollectorStatus
+from ringback.sessions.pages.capture import OTHER_KINDS, REASONS, days, lost_rows, problems
+
+GIB = 2**30
+
+
+def segment(day: str, kind: str = "sip", size: int = GIB, problem: str = "") -> SegmentStatus:
+    return SegmentStatus(f"{kind}-{day}", kind, day, size, 10, 100, 5, 0, 0, problem)
+
+
+def store(*segments: SegmentStatus, free: int | None = 100 * GIB, problem: str = "") -> StoreStatus:
+    return StoreStatus("sqlite", list(segments), free, problem)
+
+
+def collector(**changes: object) -> CollectorStatus:
+    status = CollectorStatus(updated_us=clock.now_us())
+    for name, value in changes.items():
+        setattr(status, name, value)
+    return status
+
+
+def test_when_all_is_well_nothing_is_a_problem() -> None:
+    assert problems(collector(), store(segment("2026-11-22")), "") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (None, "has never run"),
+        (collector(stopped=True), "was stopped"),
+        (collector(updated_us=clock.now_us() - 60_000_000), "died, or its machine hangs; its last word is 1 min 00 s old"),
+        (collector(problem="the disk is full"), "Nothing can be stored just now: the disk is full"),
+    ],
+)  # fmt: skip
+def test_a_collector_that_does_not_store_is_the_first_problem(status: CollectorStatus | None, said: str) -> None:
+    tone, text = problems(status, store(segment("2026-11-22", problem="torn")), "")[0]
+    assert tone == "bad"
+    assert said in text
+
+
+def test_a_collector_that_falls_behind_is_a_warning() -> None:
+    assert problems(collector(lag_ms=4000.0, waiting=1200), store(), "") == [
+        ("warn", "Storing is 4.0 s behind; 1\u202f200 packets wait.")
+    ]
+
+
+def test_a_store_or_segment_that_cannot_be_read_is_told() -> None:
+    assert problems(collector(), None, "locked") == [("bad", "The event store cannot be read: locked")]
+    assert problems(collector(), store(segment("2026-11-22", problem="torn")), "") == [
+        ("bad", "sip-2026-11-22 cannot be read: torn")
+    ]
+
+
+def test_the_disk_is_measured_by_the_last_whole_day() -> None:
+    full = store(segment("2026-11-22", size=1), segment("2026-11-21", size=4 * GIB), free=6 * GIB)
+    assert problems(collector(), full, "") == [("warn", "6.0 GiB are free: about 1.5 days at yesterday's pace.")]
+    assert problems(collector(), store(segment("2026-11-22"), free=1), "") == []  # no whole day to measure by
+
+
+def test_losses_come_before_what_is_harmless_and_the_most_first() -> None:
+    rows = lost_rows(
+        collector(lost={"keep-alive": 900, "bad key": 2, "socket drop": 7, "STUN": 0, f"{OTHER_KINDS}99": 3})
+    )
+    assert [row.reason for row in rows] == ["socket drop", "bad key", "keep-alive", f"{OTHER_KINDS}99"]
+    assert rows[3].harmless
+
+
+def test_every_reason_that_the_code_counts_is_explained() -> None:
+    room = Path(ringback.sessions.__file__).parent
+    counted = set()
+    for path in [*room.glob("ingest/*.py"), room / "capture/hep.py"]:
+        text = path.read_text()
+        counted |= set(re.findall(r'refused\["([^"]+)"\]', text)) | set(re.findall(r'HepError\("([^"]+)"', text))
+    assert {"bad key", "bad magic", "store failed"} <= counted
+    assert counted <= REASONS.keys()
+
+
+def test_the_segments_of_a_day_are_one_row_newest_first() -> None:
+    rows = days([segment("2026-11-21"), segment("2026-11-22"), segment("2026-11-22", "log", size=1)])
+    assert [(row.day, row.bytes, row.legs, row.logs) for row in rows] == [
+        ("2026-11-22", GIB + 1, 20, 10), ("2026-11-21", GIB, 10, 5),
+    ]  # fmt: skip
