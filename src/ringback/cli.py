@@ -226,24 +226,55 @@ def user_reset_password(name: str, data: Data = None) -> None:
 @events_app.command("status")
 def events_status(data: Data = None) -> None:
     """Show every stored segment. Exit code 1 when one cannot be read."""
-    from ringback.events import EventStoreError, open_store
+    settings = _settings(data)
+    from ringback.events import EventStoreError
+    from ringback.segments import show_status
 
     try:
-        store = open_store(_settings(data).store_url)
-        try:
-            status = store.status()
-        finally:
-            store.close()
+        sound = show_status(settings.store_url, _say)
     except EventStoreError as error:
         _fail(str(error))
-    for segment in status.segments:
-        held = f"{segment.messages:>12,} messages  {segment.legs:>10,} legs  {segment.logs:>10,} log lines"
-        _say(f"{segment.name:20} {segment.bytes:>15,} bytes  {held}  {segment.problem}".rstrip())
-    if not status.segments:
-        _say("Nothing is stored yet.")
-    if status.problem:
-        _say(status.problem)
-    if status.problem or any(segment.problem for segment in status.segments):
+    if not sound:
+        raise typer.Exit(1)
+
+
+@events_app.command("repair")
+def events_repair(
+    segments: Annotated[
+        list[str] | None, typer.Argument(metavar="[SEGMENT]...", help="Else all damaged ones.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Save what can be read of damaged segments. A server may be running."""
+    settings = _settings(data)
+    from ringback.events import EventStoreError
+    from ringback.segments import repair_segments
+
+    try:
+        repair_segments(settings.store_url, segments or [], _say)
+    except (EventStoreError, ValueError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def docs(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the documentation is.")] = Path("docs"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when a page is not current.")
+    ] = False,
+) -> None:
+    """Write the generated pages of the documentation: the troubleshooting guide."""
+    from ringback.sessions.diagnose.guide import check_guide, write_guide
+
+    guide = folder / "troubleshooting"
+    if not check:
+        for path in write_guide(guide):
+            _say(str(path))
+        return
+    stale = check_guide(guide)
+    for name in stale:
+        _say(f"{guide / name} is not current; `ringback docs` writes it")
+    if stale:
         raise typer.Exit(1)
 
 
