@@ -82,6 +82,14 @@ def test_the_basic_diagram_shows_the_phone_the_switch_and_who_was_never_reached(
     assert "failing" not in classes(drawn, 1)
 
 
+@pytest.mark.parametrize("severity", ["warning", "notice"])
+def test_what_worked_all_the_same_is_marked_but_not_as_failed(severity: str) -> None:
+    for draw in (basic_svg, advanced_svg):
+        drawn = draw(story(REFUSED), [issue(3, 4, severity=severity)])
+        assert "evidence" in classes(drawn, 4)
+        assert "failing" not in classes(drawn, 4)
+
+
 def test_the_basic_diagram_draws_the_whole_switch_as_one_lane() -> None:
     drawn = basic_svg(story(CHAIN))
     assert words(drawn)[:6] == [

@@ -192,7 +192,7 @@ class _Advanced:
 
     def _message(self, canvas: Canvas, row: Row, message: Arrow, y: int) -> None:
         leg = self.legs.get(message.leg, 0)
-        agents = [sighting.hop.agent for sighting in message.sightings if sighting.hop.agent]
+        agents = dict.fromkeys(sighting.hop.agent for sighting in message.sightings if sighting.hop.agent)
         seen = f"seen by {', '.join(agents)}" if agents else "seen once"
         title = f"#{row.number} {row.time} {row.words} {row.repeats}, {message.hop.transport}, {seen}"
         open_message(canvas, row, title, f"msg {tone_of(row)} leg-{leg % 4}", linked=self.linked)
@@ -221,10 +221,8 @@ class _Advanced:
         """Near the end that the probe stands at; in the middle for one that stands nowhere we know."""
         forward = 1 if x2 > x1 else -1
         beside = {message.source: 0, message.destination: 0, "": 0}
-        for sighting in message.sightings:
-            if not sighting.hop.agent:
-                continue
-            place = self.lane_of_agent.get(sighting.hop.agent, "")
+        for agent in dict.fromkeys(sighting.hop.agent for sighting in message.sightings if sighting.hop.agent):
+            place = self.lane_of_agent.get(agent, "")
             place = place if place in beside else ""
             step = beside[place]
             beside[place] += 1

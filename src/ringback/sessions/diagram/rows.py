@@ -21,7 +21,7 @@ class Row:
     sent: int = 1  # how often, retransmissions included
     over_us: int = 0  # from the first to the last of them
     evidence: bool = False  # an issue rests on it
-    failing: bool = False  # what the primary issue is about
+    failing: bool = False  # what the session failed at
     unheard: bool = False  # a request that got no response at all
     time: str = ""  # `+0.041`: seconds since the session began
 
@@ -109,10 +109,10 @@ def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
 
 
 def failing_numbers(session: Session, issues: Sequence[Issue]) -> set[int]:
-    """The messages that the story turns on: of the primary issue's evidence the refusals, else the last of it; without
-    issues the final response that ended a failed session."""
+    """The messages that the story failed at: of a critical primary issue's evidence the refusals, else the last of it;
+    without issues the final response that ended a failed session."""
     if issues:
-        if issues[0].severity == "notice":
+        if issues[0].severity != "critical":
             return set()
         cited = {each.message for each in issues[0].evidence}
         arrows = [arrow for arrow in session.arrows if arrow.number in cited]
