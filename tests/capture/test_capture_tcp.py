@@ -11,8 +11,7 @@ from wire import SDP, T0, A, B, ethernet, ipv4, ipv6, ok, payloads, pcap, read, 
 
 from ringback.sessions.capture import hep
 from ringback.sessions.capture import tcp as connections
-from ringback.sessions.capture.frames import SightingTuple
-from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, REASSEMBLED, Hop
+from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, REASSEMBLED, Hop, SightingTuple
 
 MESSAGE = sip(body=SDP)
 START = 4_294_967_000  # the sequence numbers wrap within the first messages

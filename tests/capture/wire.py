@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.capture.pcap import CaptureReader, read_capture
+from ringback.sessions.story import SightingTuple
 
 T0 = 1_790_000_000_000_000  # microseconds; a moment in 2026
 A, B = "192.0.2.1", "198.51.100.2"

@@ -43,8 +43,6 @@ class Interface:
         self.mask, self.mark, self.ip_at = _PLAIN_IPV4.get(link_type, (0, 1, 2))  # by default nothing fits
 
 
-SightingTuple = tuple[int, Hop, bytes, int, str]  # what reading yields: of the shape of story.Sighting
-
 # (time_us, start, end): start and end point into `Frames.data`. The time is None where the file does not give one.
 # Whether the snap length cut the frame is told by the lengths inside it.
 Record = tuple[int | None, int, int]

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from ringback.sessions.capture.frames import SightingTuple
 from ringback.sessions.capture.interning import BoundedTable
 from ringback.sessions.capture.quality import estimate_mos
 from ringback.sessions.capture.rtcp import ReceptionReport, is_rtcp, parse_rtcp
 from ringback.sessions.capture.rtp_stream import RtpStream
 from ringback.sessions.capture.sdp import STATIC_CODECS, Codec, sdp_of
 from ringback.sessions.capture.sip import parse
-from ringback.sessions.story import StreamReport
+from ringback.sessions.story import SightingTuple, StreamReport
 
 MAX_STREAMS = 20_000  # about 10 MB; as many told by RTCP
 MAX_CANDIDATES = 4096  # streams that have not yet sent enough to be believed

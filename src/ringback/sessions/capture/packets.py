@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ringback import clock
 from ringback.sessions.capture import hep
-from ringback.sessions.capture.frames import Interface, SightingTuple
+from ringback.sessions.capture.frames import Interface
 from ringback.sessions.capture.hep_logs import to_log
 from ringback.sessions.capture.ip import (
     GRE,
@@ -26,7 +26,7 @@ from ringback.sessions.capture.link import ethernet, ip_header, ppp
 from ringback.sessions.capture.media import Media
 from ringback.sessions.capture.sip import START_WORDS, looks_like_sip, why_not_sip
 from ringback.sessions.capture.tcp import Connections, Found
-from ringback.sessions.story import CUT_BY_CAPTURE, TIME_OF_RECEIPT, Hop, LogLine
+from ringback.sessions.story import CUT_BY_CAPTURE, TIME_OF_RECEIPT, Hop, LogLine, SightingTuple
 
 MAX_LOGS = 50_000  # log lines out of HEP packets that are kept
 MAX_TUNNELS = 4  # inside one another

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ringback.sessions.capture import pcap_file, pcapng_file
-from ringback.sessions.capture.frames import FrameFile, Frames, Interface, NotACapture, Record, SightingTuple, Source
+from ringback.sessions.capture.frames import FrameFile, Frames, Interface, NotACapture, Record, Source
 from ringback.sessions.capture.packets import Dissector, Seen, hop_of
 from ringback.sessions.capture.pcap_file import PcapFile
 from ringback.sessions.capture.pcapng_file import PcapngFile
 from ringback.sessions.capture.sip import START_WORDS
-from ringback.sessions.story import IP_ID_KNOWN, LogLine, StreamReport
+from ringback.sessions.story import IP_ID_KNOWN, LogLine, SightingTuple, StreamReport
 
 __all__ = ["CaptureReader", "Counters", "NotACapture", "read_capture"]
 
@@ -104,7 +104,6 @@ class CaptureReader:
             for frames in self._frames.runs():
                 batch = self._read(frames)
                 counters.packets += len(frames.records)
-                counters.sip_messages += len(batch)
                 counters.media_packets = dissector.media.packets
                 if frames.position > self._start:
                     self.position = frames.position
@@ -157,7 +156,10 @@ class CaptureReader:
                             continue
                     dissector.udp(Seen(time_us, interface, out), flow, payload, IP_ID_KNOWN | identification)
                     continue
+            if time_us is None and out:
+                dissector.last_time_us = out[-1][0]
             dissector.frame(time_us, data, start, end, interface, out)
+        self.counters.sip_messages += len(out)
         if records and records[-1][0] is not None:
             dissector.last_time_us = records[-1][0]
         return out

@@ -172,11 +172,11 @@ class Connections:
                 self._ignored[stream.framer.reason] += 1
                 if not stream.useful and not stream.framer.in_step:
                     stream.framer = None  # it was chosen by a first guess; the next segment may tell better
+        found = self._found(stream, framed)
         if segment.marks & CUT_BY_CAPTURE:  # nobody knows how many bytes are missing
             stream.next = None
-            if stream.framer is not None:
-                framed += stream.framer.gap()
-        return self._found(stream, framed)
+            found += self._gap(stream)
+        return found
 
     def _drain(self, stream: _Stream) -> list[Found]:
         """Segments that waited for the one that just came."""
@@ -198,14 +198,22 @@ class Connections:
         """The segment that is waited for was not captured: go on behind it."""
         found: list[Found] = []
         while True:
-            if stream.framer is not None:
-                found += self._found(stream, stream.framer.gap())
+            found += self._gap(stream)
             if not stream.pending:
                 return found
             stream.next = max(stream.pending, key=stream.behind)
             found += self._drain(stream)
             if not everything:
                 return found
+
+    def _gap(self, stream: _Stream) -> list[Found]:
+        if stream.framer is None:
+            return []
+        waited = stream.framer.waiting
+        framed = stream.framer.gap()
+        if waited and not framed:
+            self._ignored[stream.framer.reason] += 1
+        return self._found(stream, framed)
 
     def _acknowledge(self, flow: bytes, acknowledged: int) -> list[Found]:
         """The other end has bytes that we wait for: they came, but were not captured."""
