@@ -72,8 +72,8 @@ edge  = 192.0.2.10:5060
 @pytest.mark.parametrize(
     ("apart_us", "marks", "arrows"),
     [
-        (900, (0, 0), 1),  # no retransmission timer is that short
-        (1_100, (0, 0), 2),
+        (9_900, (0, 0), 1),  # no retransmission timer is that short
+        (10_100, (0, 0), 2),
         (900, (IP_ID_KNOWN | 7, IP_ID_KNOWN | 8), 2),  # two packets, whoever sent them
         (4_900, (IP_ID_KNOWN | 7, IP_ID_KNOWN | 7), 1),
         (5_100, (IP_ID_KNOWN | 7, IP_ID_KNOWN | 7), 2),

@@ -39,7 +39,9 @@ class Clocks:
             samples.items(), key=lambda item: (-sum(map(len, item[1])), item[0])
         ):
             medians = sorted(median_low(sorted(deltas)) for deltas in directions if deltas)
-            if len(medians) == 2 or abs(medians[0]) > _ONE_WAY_US:
+            if abs(medians[0]) <= _ONE_WAY_US and _some_near_zero(directions):
+                self._join(first, second, 0)
+            elif len(medians) == 2 or abs(medians[0]) > _ONE_WAY_US:
                 self._join(first, second, _outside_zero(medians[0], medians[-1]))
 
     def add_waits(self, waits: Sequence[Wait]) -> None:
@@ -86,6 +88,11 @@ class Clocks:
             if group == other:
                 self._group[agent] = one
                 self._ahead[agent] += shift
+
+
+def _some_near_zero(directions: Iterable[Sequence[int]]) -> bool:
+    """Stamps that agree both ways: the clocks are together, and whatever differs was stamped late by a busy node."""
+    return all(any(abs(delta) <= NOISE_US for delta in deltas) for deltas in directions)
 
 
 def _outside_zero(lowest: int, highest: int) -> int:
