@@ -30,7 +30,7 @@ class Plan:
             self.edge,
             self.core,
             self.pbx,
-            *(self.gateway(index) for index in range(80)),
+            *(self.gateway(index) for index in range(100)),
             *(self.phone(index) for index in range(100)),
         ]
 

@@ -48,4 +48,4 @@ def play(stage: Stage, folder: Path, limit_s: int = 130) -> None:
 
 
 def _gateways(plan: Plan) -> set[str]:
-    return {plan.gateway(index) for index in range(80)}
+    return {plan.gateway(index) for index in range(100)}

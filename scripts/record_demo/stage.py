@@ -13,7 +13,7 @@ from scripts.record_demo.nodes import Route
 from scripts.record_demo.pbx import Forward, Mark
 from scripts.record_demo.plan import Plan
 
-WEST = 40  # gateways 0-39 are gw-east's addresses, 40-79 gw-west's
+WEST = 60  # gateways 0-59 are gw-east's addresses, 60-99 gw-west's
 _CARRIER = {"east": "Sonus SBC 5400 V09.02", "west": "OracleE-SBC/8.4"}
 
 
