@@ -19,15 +19,12 @@ def merged(
     messages of the same time. A media report stands where its stream ended.
     """
     labels = {participant.id: participant.label for participant in participants}
-    shift: dict[str, int] = {}
+    writers: dict[str, Participant] = {}
     for participant in participants:
         for name in (participant.id, participant.label, *participant.agents):
-            shift[name] = participant.skew_us
-    others = [
-        Entry(0, log.time_us + shift.get(log.node, 0), log.kind if log.kind in ("billing", "media") else "log", log.node,
-              log.text, log=log)
-        for log in logs
-    ] + [Entry(0, report.ended_us, "media", "", stream_words(report)) for report in media]  # fmt: skip
+            writers[name] = participant
+    others = [_line(log, writers.get(log.node)) for log in logs]
+    others += [Entry(0, report.ended_us, "media", "", stream_words(report)) for report in media]
     others.sort(key=lambda entry: (entry.time_us, entry.kind, entry.node, entry.text))
     entries: list[Entry] = []
     following = 0
@@ -44,6 +41,13 @@ def merged(
         if entry.arrow:
             entry.arrow.number = number
     return entries
+
+
+def _line(log: LogLine, writer: Participant | None) -> Entry:
+    """A line under the name of the node that wrote it (HEP tells its number only), on that node's corrected clock."""
+    kind = log.kind if log.kind in ("billing", "media") else "log"
+    skew_us, node = (writer.skew_us, writer.label) if writer else (0, log.node)
+    return Entry(0, log.time_us + skew_us, kind, node, log.text, log=log)
 
 
 def message_words(arrow: Arrow) -> str:
