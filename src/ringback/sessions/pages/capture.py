@@ -159,7 +159,7 @@ def _collector_problems(collector: CollectorStatus | None) -> Iterator[tuple[str
     if collector is None:
         yield (
             "bad",
-            "The collector has never run on this data folder: no HEP is received. `ringback serve` starts it.",
+            "The collector has never run on this data folder: no HEP is received. “ringback serve” starts it.",
         )
     elif not collector.running:
         ended = "was stopped" if collector.stopped else "died, or its machine hangs"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -25,6 +26,8 @@ router = APIRouter(prefix="/nodes", include_in_schema=False)
 
 LOOK_BACK_US = 24 * 3_600_000_000
 MOST_UNKNOWN = 30  # addresses shown: most are phones, which need no name
+
+_PARTS = re.compile(r"(\d+)")
 
 Text = Annotated[str, Form(max_length=20_000)]
 
@@ -163,6 +166,7 @@ def _page(
         status_code=status,
         nodes=nodes,
         kinds=KINDS,
+        in_order=_in_order,
         edit=edit,
         form=form,
         errors=errors or {},
@@ -181,6 +185,13 @@ def _unknown(events: EventStore, reader: Principal, nodes: list[NodeInfo]) -> tu
         return unknown_senders(events, reader.environments, nodes, now - LOOK_BACK_US, now), ""
     except EventStoreError as error:
         return [], str(error)
+
+
+def _in_order(addresses: Iterable[str]) -> list[str]:
+    """As a person counts, not as text sorts: 192.0.2.9 before 192.0.2.10."""
+    return sorted(
+        addresses, key=lambda address: [int(part) if part.isdigit() else part for part in _PARTS.split(address)]
+    )
 
 
 def _environment(reader: Principal) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ringback.sessions.diagram.rows import CHALLENGES, failing_numbers
@@ -69,7 +69,7 @@ class Timeline:
 
 def timeline(opened: OpenedSession, kind: str = "", node: str = "", unfolded: bool = False) -> Timeline:
     session = opened.session
-    labels = {participant.id: participant.label for participant in session.participants}
+    labels = {name: one.label for one in session.participants for name in (one.id, *one.agents)}
     rows = [_row(entry, session, labels) for entry in session.entries]
     _cite(rows, opened)
     counts = Counter(row.kind for row in rows)
@@ -101,16 +101,18 @@ def _cite(rows: Iterable[Row], opened: OpenedSession) -> None:
         by_number[number].tone = "bad"
 
 
-def _row(entry: Entry, session: Session, labels: dict[str, str]) -> Row:
+def _row(entry: Entry, session: Session, labels: Mapping[str, str]) -> Row:
+    """`labels`: of participants by their id and by their capture agents, which is how log lines name a node."""
+    node = labels.get(entry.node, entry.node)
     row = Row(
         number=entry.number,
         time_us=entry.time_us,
         offset_s=(entry.time_us - session.started_us) / 1_000_000,
         kind=entry.kind,
         kind_word=ENTRY_WORDS.get(entry.kind, entry.kind.upper()),
-        node=entry.node,
+        node=node,
         text=entry.text,
-        nodes=(entry.node,),
+        nodes=(node,) if node else (),
     )
     if arrow := entry.arrow:
         row.source = labels.get(arrow.source, arrow.source)
@@ -126,9 +128,9 @@ def _row(entry: Entry, session: Session, labels: dict[str, str]) -> Row:
 
 
 def start_line(arrow: Arrow) -> str:
-    """``INVITE sip:18660333777@acme.example``, ``403 Destination forbidden``."""
+    """``INVITE sip:18660333777@acme.example``, ``403 Destination forbidden (INVITE)``."""
     sip = arrow.sip
-    return f"{sip.method} {sip.request_uri}" if sip.is_request else f"{sip.status} {sip.phrase}".rstrip()
+    return f"{sip.method} {sip.request_uri}" if sip.is_request else f"{sip.status} {sip.phrase} ({sip.method})"
 
 
 def _stretches(rows: Sequence[Row]) -> list[Stretch]:
