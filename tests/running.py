@@ -60,7 +60,10 @@ class Server:
         """Role -> its process."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
-            arguments = child.cmdline()
+            try:
+                arguments = child.cmdline()
+            except psutil.Error:
+                continue  # it has just ended
             if "ringback.role" in arguments:
                 found[arguments[-1]] = child
         return found
