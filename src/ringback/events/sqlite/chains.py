@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ringback.events.sqlite import parts as block_parts
 from ringback.events.sqlite.readers import Deadline, Reader
 from ringback.events.sqlite.rows import HEAD
 from ringback.events.sqlite.schema import Damaged
-from ringback.events.sqlite.sip_writer import leg_parts
 from ringback.events.store import BlockSlice, SegmentUnreadable
 
 
@@ -36,7 +36,7 @@ def slices(reader: Reader, refs: Iterable[str], deadline: Deadline) -> list[tupl
             if block is None:
                 block = blocks[number] = _read(reader, number)
             try:
-                parts, before = leg_parts(block.parts, leg)
+                parts, before = block_parts.of_leg(block.parts, leg)
             except ValueError as error:
                 raise Damaged(reader.file, f"block {number}: {error}") from error
             found += [(block.started_us, number, BlockSlice(block.data, first, count, ref)) for first, count in parts]

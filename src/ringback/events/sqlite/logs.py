@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ringback.events.sqlite.entries import Condition, Entries, Order, Row, Select, by_entries, by_table, pages
 from ringback.events.sqlite.readers import Reader
-from ringback.events.sqlite.rows import readable, storable
+from ringback.events.sqlite.rows import Stored, readable, storable
 from ringback.events.sqlite.schema import LOW_BITS, Damaged
 from ringback.events.sqlite.segment_writer import SegmentWriter
 from ringback.events.store import LogQuery, LogRecord, call_hash
 
-_COLUMNS = "id, environment, late, kind, node, level, call_id, conf_id, account, text, fields"
-_INSERT = f"INSERT INTO log ({_COLUMNS}) VALUES ({', '.join('?' * 11)})"
+COLUMNS = "id, environment, late, kind, node, level, call_id, conf_id, account, text, fields"
+INSERT = f"INSERT INTO log ({COLUMNS}) VALUES ({', '.join('?' * 11)})"
+INSERT_TEXT = "INSERT INTO log_text (rowid, line) VALUES (?, ?)"
 _TOKEN = re.compile(r"[^\W_]+")
 
 
@@ -39,11 +40,11 @@ class LogWriter(SegmentWriter):
                     storable(record.text), json.dumps(record.fields) if record.fields else None,
                 )
             )  # fmt: skip
-            keys += [(slice_, hash_, id_) for hash_ in _key_hashes(record)]
+            keys += [(slice_, hash_, id_) for hash_ in key_hashes(record)]
             texts.append((id_, record.text.encode(errors="replace").decode()))
         # In order of id: the full-text index starts a new segment of its own wherever an id is below the one before.
-        self.executemany(_INSERT, sorted(logs, key=lambda row: row[0]))
-        self.executemany("INSERT INTO log_text (rowid, line) VALUES (?, ?)", sorted(texts))
+        self.executemany(INSERT, sorted(logs, key=lambda row: row[0]))
+        self.executemany(INSERT_TEXT, sorted(texts))
         self.executemany("INSERT OR IGNORE INTO log_key VALUES (?, ?, ?)", keys)
         self.grow_slice(slice_, ids.values(), 0, max(record.time_us for record in records))
 
@@ -53,7 +54,7 @@ def records(reader: Reader, query: LogQuery, low: int, high: int) -> Iterator[tu
     condition = _conditions(reader, query)
     if condition is None:
         return
-    order = Order("log", _COLUMNS, query.newest_first)
+    order = Order("log", COLUMNS, query.newest_first)
     for row in pages(_driver(reader, order, query, condition), order, low, high):
         record = _record(reader, row)
         if _verified(query, record):
@@ -143,26 +144,31 @@ def _verified(query: LogQuery, record: LogRecord) -> bool:
     return True
 
 
-def _key_hashes(record: LogRecord) -> list[int]:
+def key_hashes(record: LogRecord) -> list[int]:
     keys = (("\x02", record.call_id), ("\x03", record.conf_id), ("\x04", record.account))
     return [call_hash(record.environment, prefix + value) for prefix, value in keys if value]
 
 
 def _record(reader: Reader, row: Row) -> LogRecord:
     """Raises Damaged where the row is nothing that a writer writes."""
-    id_, environment, late, kind, node, level, call_id, conf_id, account, text, fields = row
     try:
-        return LogRecord(
-            environment=reader.word(environment),
-            time_us=reader.file.start_us + (id_ >> LOW_BITS) - late,
-            kind=reader.word(kind),
-            node=reader.word(node),
-            level=reader.word(level),
-            text=readable(text),
-            call_id=readable(call_id),
-            conf_id=readable(conf_id),
-            account=readable(account),
-            fields=json.loads(fields) if fields else {},
-        )
+        return log_record(row, reader.file.start_us, reader.word)
     except (ValueError, TypeError, LookupError) as error:
-        raise Damaged(reader.file, f"log line {id_!r} makes no sense ({error!r})") from error
+        raise Damaged(reader.file, f"log line {row[0]!r} makes no sense ({error!r})") from error
+
+
+def log_record(row: Row, midnight_us: int, word: Callable[[Stored], str]) -> LogRecord:
+    """Raises ValueError, TypeError, LookupError where the columns make no sense."""
+    id_, environment, late, kind, node, level, call_id, conf_id, account, text, fields = row
+    return LogRecord(
+        environment=word(environment),
+        time_us=midnight_us + (id_ >> LOW_BITS) - late,
+        kind=word(kind),
+        node=word(node),
+        level=word(level),
+        text=readable(text),
+        call_id=readable(call_id),
+        conf_id=readable(conf_id),
+        account=readable(account),
+        fields=json.loads(fields) if fields else {},
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.rows import Stored, storable
-from ringback.events.sqlite.schema import SLICE_ROWS, connect
+from ringback.events.sqlite.schema import SLICE_ROWS, connect, note_problem
 
 _MANY = 4096
+_log = logging.getLogger(__name__)
 
 
 class Moved(Exception):
@@ -66,6 +69,7 @@ class SegmentWriter:
         self.phrases = Words(self.connection, bounded=True)  # what comes from outside
         self._acknowledged = os.open(file.beside("-seq"), os.O_RDWR | os.O_CREAT, 0o644)
         self._batch = 0
+        self._tell_losses()
 
     def begin(self) -> None:
         """Wait for other writers, then be the only one. The name is looked at under the lock, so that nothing is
@@ -78,10 +82,21 @@ class SegmentWriter:
             raise Moved(self.file)
         (self._batch,) = self.connection.execute("SELECT value + 1 FROM meta WHERE name = 'batches'").fetchone()
 
+    def _tell_losses(self) -> None:
+        """A machine that lost its power loses what the disk had not yet: say so, once."""
+        acknowledged = self.file.acknowledged()  # first: other writers go on
+        (stored,) = self.connection.execute("SELECT value FROM meta WHERE name = 'batches'").fetchone()
+        if stored < acknowledged and self.file.inode() == self.inode:
+            lost = f"its last {acknowledged - stored} batches were lost: the machine or its disk stopped suddenly"
+            _log.error("segment %s: %s", self.file.name, lost)
+            note_problem(self.file, lost)
+            os.pwrite(self._acknowledged, stored.to_bytes(8, "little"), 0)
+
     def commit(self) -> None:
         self.connection.execute("UPDATE meta SET value = ? WHERE name = 'batches'", (self._batch,))
         self.connection.execute("COMMIT")
-        os.pwrite(self._acknowledged, self._batch.to_bytes(8, "little"), 0)
+        with suppress(OSError):  # an older number only means that a loss of this batch could not be noticed
+            os.pwrite(self._acknowledged, self._batch.to_bytes(8, "little"), 0)
         self.words.committed()
         self.phrases.committed()
         self.committed()

@@ -7,6 +7,7 @@ and each part of a block names the leg's block before. That costs 12 bytes a par
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -16,13 +17,14 @@ from zlib import crc32
 from ringback import clock
 from ringback.events.sqlite import rows
 from ringback.events.sqlite.files import SegmentFile
+from ringback.events.sqlite.parts import COUNT_BITS
+from ringback.events.sqlite.parts import packed as packed_parts
 from ringback.events.sqlite.rows import HEAD, Stored, keys_column, packed_number
 from ringback.events.sqlite.schema import LOW_BITS
 from ringback.events.sqlite.segment_writer import SegmentWriter
 from ringback.events.store import BlockWrite, LegRow, call_hash
 
 _LOW_MASK = (1 << LOW_BITS) - 1
-_COUNT_BITS = 16
 _ROUTES_KEPT = 100_000  # a route that fell out of memory is stored once more: harmless
 
 
@@ -40,7 +42,7 @@ class Known(NamedTuple):
     shape: int  # hash of what the first messages settle
 
 
-class _Entries:
+class NewEntries:
     """Index entries to be made: (slice, what is looked up, leg)."""
 
     def __init__(self) -> None:
@@ -49,12 +51,18 @@ class _Entries:
         self.reversed: list[tuple[int, Stored, int]] = []
 
     def add(self, leg: LegRow, slice_: int, id_: int) -> None:
+        """Those of its numbers and keys; that of its Call-ID is made with the row."""
         for key in leg.keys:
             self.keys.append((slice_, key_hash(leg.environment, key), id_))
         numbers, reversed_ = self.numbers, self.reversed
         for number in leg.numbers:
             numbers.append((slice_, packed_number(number), id_))
             reversed_.append((slice_, packed_number(number[::-1]), id_))
+
+    def store(self, connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT OR IGNORE INTO leg_key VALUES (?, ?, ?)", self.keys)
+        connection.executemany("INSERT OR IGNORE INTO leg_number VALUES (?, ?, ?)", self.numbers)
+        connection.executemany("INSERT OR IGNORE INTO leg_number_reversed VALUES (?, ?, ?)", self.reversed)
 
 
 class SipWriter(SegmentWriter):
@@ -151,7 +159,7 @@ class SipWriter(SegmentWriter):
             for part in block.parts:
                 key = id(part.leg)
                 leg = ids.get(key) or (known[key].id if key in known else 0)
-                if not leg or part.first < position or not 0 < part.count < 1 << _COUNT_BITS:
+                if not leg or part.first < position or not 0 < part.count < 1 << COUNT_BITS:
                     raise ValueError(
                         f"messages {part.first}+{part.count} of the block at {block.started_us} belong to"
                         f" {part.leg.call_id!r}: not a leg of this batch and day, or out of order"
@@ -159,12 +167,12 @@ class SipWriter(SegmentWriter):
                 if part.first != position:  # what lies between belongs to no leg
                     parts.append(part.first - position)
                     before.append(0)
-                parts.append(leg << _COUNT_BITS | part.count)
+                parts.append(leg << COUNT_BITS | part.count)
                 position = part.first + part.count
                 head = heads.get(key)
                 before.append(known[key].head if head is None and key in known else head or 0)
                 heads[key] = number
-            packed = before.tobytes() + parts.tobytes()
+            packed = packed_parts(before, parts)
             checksum = crc32(packed, crc32(block.data))
             values.append((number, block.started_us, block.ended_us, block.messages, checksum, packed, block.data))
         self.executemany("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)", values)
@@ -173,7 +181,7 @@ class SipWriter(SegmentWriter):
     def _insert(self, new: Sequence[LegRow], ids: dict[int, int], heads: dict[int, int], slice_: int) -> None:
         word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         legs: list[tuple[Stored, ...]] = []
-        entries = _Entries()
+        entries = NewEntries()
         for leg in new:
             key = id(leg)
             leg_id, head = ids[key], heads.get(key, 0)
@@ -195,13 +203,13 @@ class SipWriter(SegmentWriter):
             self._after.append((leg, _known(self, leg, leg_id, slice_, head, route)))
         legs.sort(key=itemgetter(0))
         self.executemany(rows.INSERT, legs)
-        self._store(entries)
+        entries.store(self.connection)
 
     def _update(self, changed: Sequence[tuple[LegRow, Known]], heads: dict[int, int]) -> None:
         word, phrase_word = self.words.__getitem__, self.phrases.__getitem__
         updates: list[tuple[Stored, ...]] = []
         rest: list[tuple[Stored, ...]] = []
-        entries = _Entries()
+        entries = NewEntries()
         for leg, known in changed:
             head = heads.get(id(leg), known.head)
             updates.append((*rows.mutable_columns(leg, head, word, phrase_word), known.id))
@@ -226,12 +234,7 @@ class SipWriter(SegmentWriter):
             self._after.append((leg, _known(self, leg, known.id, known.slice, head, route)))
         self.executemany(rows.UPDATE, updates)
         self.executemany(rows.UPDATE_REST, rest)
-        self._store(entries)
-
-    def _store(self, entries: _Entries) -> None:
-        self.executemany("INSERT OR IGNORE INTO leg_key VALUES (?, ?, ?)", entries.keys)
-        self.executemany("INSERT OR IGNORE INTO leg_number VALUES (?, ?, ?)", entries.numbers)
-        self.executemany("INSERT OR IGNORE INTO leg_number_reversed VALUES (?, ?, ?)", entries.reversed)
+        entries.store(self.connection)
 
     def _route(self, leg: LegRow, slice_: int) -> int:
         """The number of the leg's addresses and agents; notes that the slice has legs of that route."""
@@ -281,26 +284,3 @@ def _known(writer: SipWriter, leg: LegRow, id_: int, slice_: int, head: int, rou
         writer, id_, slice_, head, route,
         len(leg.addresses) + len(leg.agents), sum(leg.numbers.values()), len(leg.keys), _shape(leg),
     )  # fmt: skip
-
-
-def leg_parts(packed: bytes, leg: int) -> tuple[list[tuple[int, int]], int]:
-    """[(first, count)] of the leg's messages in a block, and the id of the leg's block before (0: none).
-
-    Raises ValueError where the leg has no part in it: the chain is broken.
-    """
-    count = len(packed) // 12
-    before = memoryview(packed)[: count * 4].cast("I")
-    parts = array("Q", packed[count * 4 :])
-    found: list[tuple[int, int]] = []
-    previous = position = 0
-    for index, part in enumerate(parts):
-        owner = part >> _COUNT_BITS
-        length = part & 0xFFFF
-        if owner == leg:
-            if not found:
-                previous = before[index]
-            found.append((position, length))
-        position += length
-    if not found:
-        raise ValueError(f"leg {leg:x} has no part in it")
-    return found, previous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import sqlite3
@@ -71,7 +72,7 @@ class Writers(Generic[Writer]):
         file = None
         try:
             for file in sorted(work):  # one order for all processes: they cannot wait for each other in a circle
-                writer = self._writer(file)
+                writer = self._writer(file, max(_KEPT, len(work)))
                 writer.begin()
                 begun.append(writer)
                 work[file](writer)
@@ -81,15 +82,17 @@ class Writers(Generic[Writer]):
                 begun.pop(0)
         except sqlite3.DatabaseError as error:
             raise self._translated(file, error) from error
+        except OSError as error:
+            raise self._translated_os(file, error) from error
         finally:
             for writer in begun:
                 self._roll_back(writer)
 
-    def _writer(self, file: SegmentFile) -> Writer:
+    def _writer(self, file: SegmentFile, most: int) -> Writer:
         if file in self._writers:
             self._writers.move_to_end(file)
             return self._writers[file]
-        while len(self._writers) >= _KEPT:
+        while len(self._writers) >= most:
             self._close(next(iter(self._writers)))
         if not file.path.exists():
             self._folder.create(file, lambda path: fill(file.kind, path))
@@ -131,4 +134,10 @@ class Writers(Generic[Writer]):
             return Damaged(file, str(error))
         if is_busy(error):
             return EventStoreError(f"{name} was locked by another process for {BUSY_SECONDS:g} s")
+        return EventStoreError(f"{name} could not be written: {error}")
+
+    def _translated_os(self, file: SegmentFile | None, error: OSError) -> EventStoreError:
+        name = file.name if file else "the segment"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreFull(f"no space left to write {name}: {error}. Free some, or shorten the retention")
         return EventStoreError(f"{name} could not be written: {error}")
