@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 START_US = 1_795_348_800_000_000  # 2026-11-22T12:00:00Z
+SUBSCRIBERS = 10_000
 ROUND = "r000000"  # stands in every Call-ID; HepStream counts it up to make new calls of the same packets
 _AGENTS = {"192.0.2.10": 101, "192.0.2.11": 102}
 _USER_AGENTS = (
@@ -70,13 +71,13 @@ def traffic(calls: int, *, calls_per_second: float = 100.0, seed: int = 7, longe
 
 
 def _call(rng: random.Random, start_us: int, longest_s: float) -> Iterator[Message]:
-    proxy = rng.choice(list(_AGENTS))
-    phone, phone_port = (
-        f"198.51.{rng.randrange(64, 128)}.{rng.randrange(1, 255)}",
-        rng.choice((5060, rng.randrange(1024, 65535))),
-    )
-    gateway, domain, agent = rng.choice(_GATEWAYS), rng.choice(_DOMAINS), rng.choice(_USER_AGENTS)
-    caller, called = f"1210{rng.randrange(10**7):07d}", f"1{rng.randrange(2 * 10**9, 10**10)}"
+    subscriber = random.Random(rng.randrange(SUBSCRIBERS))  # whose phone, number and proxy are always the same
+    proxy = subscriber.choice(list(_AGENTS))
+    phone = f"198.51.{subscriber.randrange(64, 128)}.{subscriber.randrange(1, 255)}"
+    phone_port = subscriber.choice((5060, subscriber.randrange(1024, 65535)))
+    domain, agent = subscriber.choice(_DOMAINS), subscriber.choice(_USER_AGENTS)
+    caller = f"1210{subscriber.randrange(10**7):07d}"
+    gateway, called = rng.choice(_GATEWAYS), f"1{rng.randrange(2 * 10**9, 10**10)}"
     call_id = f"{rng.getrandbits(80):020x}{ROUND}@{phone}"
     up = (phone, phone_port, proxy, 5060)
     down = (proxy, 5060, gateway, 5060)
@@ -232,7 +233,7 @@ def hep3(message: Message, moment_us: int) -> bytes:
     payload = message.payload
     return b"HEP3" + struct.pack(
         "!H HHHB HHHB HHH4s HHH4s HHHH HHHH HHHI HHHI HHHB HHHI HHH",
-        85 + len(payload), 0, 1, 7, 2, 0, 2, 7, 17, 0, 3, 10, socket.inet_aton(message.source),
+        99 + len(payload), 0, 1, 7, 2, 0, 2, 7, 17, 0, 3, 10, socket.inet_aton(message.source),
         0, 4, 10, socket.inet_aton(message.destination), 0, 7, 8, message.source_port, 0, 8, 8, message.destination_port,
         0, 9, 10, moment_us // 1_000_000, 0, 10, 10, moment_us % 1_000_000, 0, 11, 7, 1, 0, 12, 10, message.agent,
         0, 15, 6 + len(payload),
@@ -242,11 +243,15 @@ def hep3(message: Message, moment_us: int) -> bytes:
 _SECONDS_AT = 6 + 7 + 7 + 10 + 10 + 8 + 8 + 6  # offset of chunk 0009's value in a packet of hep3()
 
 
-class _MmsgHdr(ctypes.Structure):
+class _MsgHdr(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32), ("iov", ctypes.c_void_p), ("iovlen", ctypes.c_size_t),
-        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int), ("sent", ctypes.c_uint),
+        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int),
     )  # fmt: skip
+
+
+class _MMsgHdr(ctypes.Structure):
+    _fields_ = (("header", _MsgHdr), ("sent", ctypes.c_uint))
 
 
 class HepStream:
@@ -290,20 +295,20 @@ class HepStream:
             out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
             out.connect(address)
         most = 1024
-        headers = (_MmsgHdr * most)()
+        headers = (_MMsgHdr * most)()
         vectors = (ctypes.c_uint64 * len(self._vectors)).from_buffer(self._vectors)
         vector_base = ctypes.addressof(vectors)
         sent = 0
         for number, (first, last) in enumerate(self._paced(seconds, most)):
             # a round's packets lie in order, so consecutive iovecs are consecutive messages
             for index in range(last - first):
-                headers[index].iov = vector_base + 16 * (first + index)
-                headers[index].iovlen = 1
+                headers[index].header.iov = vector_base + 16 * (first + index)
+                headers[index].header.iovlen = 1
             done = 0
             while done < last - first:
                 count = self._libc.sendmmsg(
                     outs[number % sockets].fileno(),
-                    ctypes.byref(headers, done * ctypes.sizeof(_MmsgHdr)),
+                    ctypes.byref(headers, done * ctypes.sizeof(_MMsgHdr)),
                     last - first - done,
                     0,
                 )

@@ -107,6 +107,15 @@ class Settings:
     hep_allow: tuple[Network, ...] = _setting(
         "RINGBACK_HEP_ALLOW", _networks, "", "addresses and networks HEP is taken from; empty: any"
     )
+    hep_workers: int = _setting(
+        "RINGBACK_HEP_WORKERS", _whole(0, 64), "0", "processes that decode and store HEP; 0: one a core, four at most"
+    )
+    correlation: Path | None = _setting(
+        "RINGBACK_CORRELATION",
+        _optional_path,
+        "",
+        "TOML file of your own headers and Call-ID suffixes that link legs; unset: DATA/correlation.toml where it exists",
+    )
     tls_cert: Path | None = _setting(
         "RINGBACK_TLS_CERT", _optional_path, "", "PEM file: certificate chain for HEP/TLS"
     )
@@ -169,6 +178,12 @@ class Settings:
     def run_folder(self) -> Path:
         """Locks, addresses and counters of the running server; nothing in it outlives it in value."""
         return self.data / "run"
+
+    @property
+    def correlation_file(self) -> Path | None:
+        """What `ringback.sessions.keys.load_rules` reads; None: the defaults hold."""
+        default = self.data / "correlation.toml"
+        return self.correlation or (default if default.exists() else None)
 
     @property
     def issues_folder(self) -> Path | None:

@@ -1,0 +1,101 @@
+"""How packets travel from the receivers to the workers: many at once through a pipe, in the order of their receipt.
+
+    u32 bytes that follow, u32 packets, u32 bytes of the sender table, u64 time of receipt (microseconds)
+    sender table: JSON [address, ...]
+    u32 length of each packet; u16 index of each packet's sender, left out where there is only one
+    packets, end to end
+All numbers are of this machine: both ends of a pipe run on it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+_HEAD = struct.Struct("=IIIQ")
+_CALL_ID = b"\nCall-ID: "
+_COMPACT_CALL_ID = b"\ni: "
+
+
+@dataclass(slots=True)
+class Chunk:
+    received_us: int
+    senders: list[str]
+    sender_of: array[int] | None  # index into `senders` of each packet; None: there is only one
+    lengths: array[int]
+    data: bytes  # the packets begin at `start`
+    start: int
+
+    def packets(self) -> Iterator[bytes]:
+        data, at = self.data, self.start
+        for length in self.lengths:
+            yield data[at : at + length]
+            at += length
+
+
+def pack(
+    received_us: int, senders: Sequence[str], sender_of: Sequence[int], packets: Sequence[bytes | memoryview]
+) -> bytes:
+    """`sender_of` may be empty where there is one sender."""
+    table = orjson.dumps(senders)
+    lengths = array("I", map(len, packets)).tobytes()
+    indexes = array("H", sender_of).tobytes() if len(senders) > 1 else b""
+    size = _HEAD.size - 4 + len(table) + len(lengths) + len(indexes) + sum(map(len, packets))
+    return b"".join((_HEAD.pack(size, len(packets), len(table), received_us), table, lengths, indexes, *packets))
+
+
+def read_chunk(fd: int) -> Chunk | None:
+    """The next chunk of a pipe, waited for; None at its end (also inside a chunk whose writer has died)."""
+    head = read_exactly(fd, _HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    size, count, table_size, received_us = _HEAD.unpack(head)
+    size -= _HEAD.size - 4
+    data = read_exactly(fd, size)
+    if len(data) < size:
+        return None
+    senders = orjson.loads(data[:table_size])
+    at = table_size + 4 * count
+    lengths = array("I", data[table_size:at])
+    sender_of = None
+    if len(senders) > 1:
+        sender_of = array("H", data[at : at + 2 * count])
+        at += 2 * count
+    return Chunk(received_us, senders, sender_of, lengths, data, at)
+
+
+def worker_of(packet: bytes | memoryview, workers: int) -> int:
+    """Which of `workers` gets the packet: all of one Call-ID go to the same. What shows none goes to the first."""
+    data = bytes(packet)
+    at = data.find(_CALL_ID)
+    if at >= 0:
+        at += len(_CALL_ID)
+    else:
+        at = data.find(_COMPACT_CALL_ID)
+        if at >= 0:
+            at += len(_COMPACT_CALL_ID)
+        else:
+            at = data.lower().find(b"\ncall-id") + len(b"\ncall-id")
+            if at < len(b"\ncall-id"):
+                return 0
+    end = data.find(b"\n", at)
+    return zlib.crc32(data[at:end].strip(b" \t\r:")) % workers
+
+
+def read_exactly(fd: int, size: int) -> bytes:
+    """`size` bytes, waited for; less at the end of the pipe."""
+    piece = os.read(fd, size)
+    if len(piece) == size or not piece:
+        return piece
+    pieces = [piece]
+    size -= len(piece)
+    while size and (piece := os.read(fd, size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)

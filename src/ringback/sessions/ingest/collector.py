@@ -1,0 +1,295 @@
+"""The collect role: sockets in, event store out, and everything counted.
+
+    UDP sockets -> receiver process -> pipes -> worker processes -> event store
+    TCP and TLS connections -> this process -> pipes ----^
+
+Packets of one Call-ID always go to the same worker. This process supervises the others, publishes the counters and ends
+when any of them dies (the supervisor starts the role again). If it dies itself, the pipes end: the workers store what
+they have and end too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import ssl
+import struct
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import orjson
+import structlog
+
+from ringback import clock
+from ringback.listen import bound_endpoint, tcp_socket, udp_socket
+from ringback.sessions.ingest.sockets import dropped
+from ringback.sessions.ingest.status import (
+    CollectorStatus,
+    SenderStatus,
+    read_collector_status,
+    write_collector_status,
+)
+from ringback.sessions.ingest.streams import Streams
+from ringback.sessions.ingest.worker import Configuration
+from ringback.settings import Settings
+
+PUBLISH_SECONDS = 1.0
+RATE_SECONDS = 10
+DRAIN_SECONDS = 12.0  # that the workers have to store what is left; then a store that is full is waited for no longer
+MOST_SENDERS = 500  # rows of the status
+_PIPE_BYTES = 1024 * 1024
+_REPORT_BYTES = 4 * 1024 * 1024
+_F_SETPIPE_SZ = 1031
+
+_log = structlog.get_logger()
+
+
+class CollectorDied(RuntimeError):
+    """A process of the collector ended by itself: which, and how."""
+
+
+def run_collector(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT: what was received by then is stored. Raises ListenError, CollectorDied, OSError."""
+    asyncio.run(_Collector(settings).run())
+
+
+@dataclass(slots=True)
+class _Child:
+    name: str
+    process: asyncio.subprocess.Process
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+class _Collector:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._udp = [udp_socket(each) for each in settings.hep_udp]
+        self._tcp = [tcp_socket(each) for each in settings.hep_tcp]
+        self._tls = [tcp_socket(each) for each in settings.hep_tls]
+        kinds = (("udp", self._udp), ("tcp", self._tcp), ("tls", self._tls))
+        self._endpoints = [f"{name} {bound_endpoint(each)}" for name, bound in kinds for each in bound]
+        self._workers: list[_Child] = []
+        self._receiver: _Child | None = None
+        self._streams: Streams | None = None
+        self._stop = asyncio.Event()
+        self._began = self._before()
+        self._rates: deque[tuple[float, int, int]] = deque(maxlen=RATE_SECONDS + 1)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        readers = []
+        try:
+            pipes = await self._start_workers()
+            await self._start_receiver(pipes)
+            readers = [asyncio.create_task(_read_reports(child)) for child in self._children]
+            self._streams = await self._listen()
+            endings = [asyncio.create_task(child.process.wait()) for child in self._children]
+            stopped = asyncio.create_task(self._stop.wait())
+            publishing = asyncio.create_task(self._publish_always())
+            await asyncio.wait([stopped, publishing, *endings], return_when=asyncio.FIRST_COMPLETED)
+            died = [child for child in self._children if child.process.returncode is not None]
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+            await self._shut_down(readers)
+            self._publish(stopped=not died)
+            if died:
+                raise CollectorDied(f"{died[0].name} ended with exit code {died[0].process.returncode}")
+        finally:
+            for child in self._children:
+                if child.process.returncode is None:
+                    child.process.kill()
+            for reader in readers:
+                reader.cancel()
+
+    @property
+    def _children(self) -> list[_Child]:
+        return [*self._workers, *([self._receiver] if self._receiver else [])]
+
+    async def _start_workers(self) -> list[int]:
+        """Returns the ends of their pipes that the receiver writes to."""
+        settings = self._settings
+        pipes = []
+        for number in range(settings.hep_workers or min(4, os.cpu_count() or 1)):
+            reading, writing = _pipe()
+            configuration = Configuration(
+                number,
+                settings.store_url,
+                reading,
+                settings.log_format,
+                settings.hep_key,
+                str(settings.correlation_file or ""),
+            )
+            child = await _spawn("worker", f"worker {number}", [reading])
+            os.close(reading)
+            document = orjson.dumps(asdict(configuration))
+            _stdin(child).write(struct.pack("=I", len(document)) + document)
+            self._workers.append(child)
+            pipes.append(writing)
+        return pipes
+
+    async def _start_receiver(self, pipes: list[int]) -> None:
+        sockets = [each.fileno() for each in self._udp]
+        child = await _spawn("udp_receiver", "the UDP receiver", [*sockets, *pipes])
+        for pipe in pipes:
+            os.close(pipe)  # its end is then the receiver's end
+        configuration = {
+            "sockets": sockets, "pipes": pipes, "allowed": [str(network) for network in self._settings.hep_allow],
+        }  # fmt: skip
+        _stdin(child).write(orjson.dumps(configuration) + b"\n")
+        self._receiver = child
+
+    async def _listen(self) -> Streams:
+        streams = Streams([_stdin(worker) for worker in self._workers], self._settings.hep_allow)
+        for bound in self._tcp:
+            await streams.listen(bound, None)
+        if self._tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(self._settings.tls_cert, self._settings.tls_key)  # type: ignore[arg-type]
+            for bound in self._tls:
+                await streams.listen(bound, context)
+        return streams
+
+    async def _shut_down(self, readers: Sequence[asyncio.Task[None]]) -> None:
+        """From the sockets to the store: each stage ends when the one before has."""
+        receiver = self._receiver
+        if receiver and receiver.process.returncode is None:
+            receiver.process.terminate()
+        if self._streams:
+            await self._streams.close()
+        for worker in self._workers:
+            _stdin(worker).close()
+        ends = asyncio.gather(*(child.process.wait() for child in self._children))
+        try:
+            await asyncio.wait_for(asyncio.shield(ends), DRAIN_SECONDS)
+        except TimeoutError:
+            for worker in self._workers:
+                if worker.process.returncode is None:
+                    _log.error(
+                        "a worker still waits for the event store; what it holds is given up", name=worker.name
+                    )
+                    worker.process.terminate()
+            await ends
+        await asyncio.gather(*readers)
+
+    async def _publish_always(self) -> None:
+        while True:
+            self._publish(stopped=False)
+            await asyncio.sleep(PUBLISH_SECONDS)
+
+    def _publish(self, *, stopped: bool) -> None:
+        status = self._status(stopped=stopped)
+        try:
+            write_collector_status(self._settings.data, status)
+        except OSError as error:
+            _log.error("the collector's status cannot be written", problem=str(error))
+
+    def _before(self) -> CollectorStatus:
+        """The totals that go on."""
+        before = read_collector_status(self._settings.data) or CollectorStatus()
+        drops = dropped(each.fileno() for each in self._udp)
+        # A socket that outlived the collector may have overflowed meanwhile.
+        missed = sum(count - before.kernel_drops.get(inode, 0) for inode, count in drops.items())
+        lost = Counter(before.lost)
+        if missed > 0:
+            lost["socket drop"] += missed
+        if before.waiting and not before.stopped:
+            _log.warning("the collector was killed; packets that it held may be lost", at_most=before.waiting)
+        return replace(before, lost=dict(lost), kernel_drops=drops, started_us=clock.now_us())
+
+    def _status(self, *, stopped: bool) -> CollectorStatus:
+        began, streams, workers = self._began, self._streams, [worker.report for worker in self._workers]
+        receiver = self._receiver.report if self._receiver else {}
+        lost = Counter(began.lost)
+        strangers = Counter(began.strangers)
+        received = receiver.get("received", 0)
+        for report in (receiver, *workers):
+            lost.update(report.get("refused", {}))
+        strangers.update(dict(receiver.get("strangers", [])))
+        if streams:
+            received += streams.received
+            lost.update(streams.refused)
+            strangers.update(streams.strangers)
+        drops = dropped(each.fileno() for each in self._udp)
+        lost["socket drop"] += sum(count - began.kernel_drops.get(inode, 0) for inode, count in drops.items())
+        stored = sum(report.get("stored", 0) for report in workers)
+        logs = sum(report.get("logs", 0) for report in workers)
+        received_rate, stored_rate = self._rate(received, stored)
+        refused = (
+            sum(lost.values()) - sum(began.lost.values()) - (lost["socket drop"] - began.lost.get("socket drop", 0))
+        )
+        return CollectorStatus(
+            updated_us=clock.now_us(),
+            started_us=began.started_us,
+            stopped=stopped,
+            endpoints=self._endpoints,
+            received=began.received + received,
+            stored=began.stored + stored,
+            logs=began.logs + logs,
+            lost={reason: count for reason, count in sorted(lost.items()) if count},
+            waiting=max(0, received - stored - logs - refused),
+            received_rate=received_rate,
+            stored_rate=stored_rate,
+            lag_ms=max((report.get("lag_us", 0) for report in workers), default=0) / 1000,
+            open_legs=sum(report.get("legs", 0) for report in workers),
+            connections=streams.connections if streams else 0,
+            senders=_senders(began.senders, workers),
+            strangers=dict(strangers.most_common(MOST_SENDERS)),
+            problem=next((report["problem"] for report in workers if report.get("problem")), ""),
+            kernel_drops=drops,
+        )
+
+    def _rate(self, received: int, stored: int) -> tuple[float, float]:
+        now = time.monotonic()
+        self._rates.append((now, received, stored))
+        then, received_then, stored_then = self._rates[0]
+        seconds = max(now - then, 0.001)
+        return (received - received_then) / seconds, (stored - stored_then) / seconds
+
+
+def _senders(before: Sequence[SenderStatus], reports: Sequence[dict[str, Any]]) -> list[SenderStatus]:
+    rows = {(each.address, each.agent): replace(each) for each in before}
+    for report in reports:
+        for address, agent, packets, last_us in report.get("seen", []):
+            row = rows.setdefault((address, agent), SenderStatus(address, agent, 0, 0))
+            row.packets += packets
+            row.last_us = max(row.last_us, last_us)
+    return sorted(rows.values(), key=lambda row: -row.packets)[:MOST_SENDERS]
+
+
+async def _spawn(module: str, name: str, fds: Sequence[int]) -> _Child:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", f"ringback.sessions.ingest.{module}",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=fds, limit=_REPORT_BYTES,
+    )  # fmt: skip
+    return _Child(name, process)
+
+
+def _stdin(child: _Child) -> asyncio.StreamWriter:
+    if child.process.stdin is None:
+        raise RuntimeError(f"{child.name} was started without a pipe")
+    return child.process.stdin
+
+
+def _pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    try:
+        fcntl.fcntl(writing, _F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError as error:
+        _log.info("the kernel grants only its usual size for pipes", reason=error.strerror)
+    return reading, writing
+
+
+async def _read_reports(child: _Child) -> None:
+    """The last line counts: reports hold totals."""
+    if child.process.stdout is None:
+        raise RuntimeError(f"{child.name} was started without a pipe")
+    async for line in child.process.stdout:
+        child.report = orjson.loads(line)
