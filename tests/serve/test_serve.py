@@ -28,38 +28,32 @@ def sign_in(server: Server, password: str) -> int:
     return httpx2.post(f"{server.web}/login", data=form, timeout=30).status_code
 
 
-def test_port_0_is_picked_printed_and_answered(data: Path) -> None:
+def test_the_first_start_prints_addresses_and_a_password_the_next_one_no_password(data: Path) -> None:
     with serving(data, *WEB) as server:
-        assert server.get("/healthz").text == "ok"
         assert server.get("/readyz").json() == {"ready": True, "checks": {"records": "ok", "events": "ok"}}
         published = json.loads((data / "run" / "serve.json").read_text())
         assert published["web"] == server.web
         assert published["process"] == server.process.pid
-    assert not (data / "run" / "serve.json").exists()
-
-
-def test_the_first_password_is_printed_once_and_works(data: Path) -> None:
-    with serving(data, *WEB) as server:
-        assert server.password is not None
-        assert sign_in(server, "not this one") == 401
-        assert sign_in(server, server.password) == 303
-        assert server.password not in server.log.read_text()
         first = server.password
+        assert first is not None
+        assert sign_in(server, "not this one") == 401
+        assert sign_in(server, first) == 303
+        assert first not in server.log.read_text()
+        stops_cleanly(server, signal.SIGINT)
+    assert not (data / "run" / "serve.json").exists()
     with serving(data, *WEB) as server:
         assert server.password is None
         assert sign_in(server, first) == 303
+        stops_cleanly(server, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything_with_exit_code_0(data: Path, number: int) -> None:
-    with serving(data, *WEB) as server:
-        server.get("/healthz")
-        children = list(server.children().values())
-        assert server.stop(number) == 0
-        assert children
-        assert not any(child.is_running() for child in children)
-        assert not server.logged("a role died")
-        assert not server.logged("a role stopped badly")
+def stops_cleanly(server: Server, number: int) -> None:
+    children = list(server.children().values())
+    assert server.stop(number) == 0
+    assert children
+    assert not any(child.is_running() for child in children)
+    assert not server.logged("a role died")
+    assert not server.logged("a role stopped badly")
 
 
 def test_an_answer_under_way_is_finished(data: Path) -> None:
@@ -79,19 +73,12 @@ def test_an_answer_under_way_is_finished(data: Path) -> None:
         assert server.process.wait(30) == 0
 
 
-def test_a_second_server_on_the_same_folder_is_refused(data: Path) -> None:
+def test_a_second_server_on_the_same_folder_is_refused_and_a_role_that_dies_is_started_again(data: Path) -> None:
     with serving(data, *WEB) as server:
         second = command("serve", "--data", str(data), "--web", "127.0.0.1:0", "--role", "web")
         assert second.returncode == 1
         assert f"another Ringback (web, process {server.process.pid}) already serves" in second.stderr
         assert "--data" in second.stderr
-        assert server.get("/healthz").text == "ok"
-    with serving(data, *WEB) as server:
-        assert server.get("/healthz").text == "ok"
-
-
-def test_a_role_that_dies_is_started_again_on_the_same_port(data: Path) -> None:
-    with serving(data, *WEB) as server:
         server.get("/healthz")
         first = server.children()["web"]
         first.kill()
