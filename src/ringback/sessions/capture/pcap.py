@@ -147,8 +147,8 @@ class CaptureReader:
                 ):
                     payload = data[ip + 28 : ip + total]
                     if word in START_WORDS:
-                        line = payload.find(b"\r\n", 4, 1024)
-                        if (line > 0 and payload[line - 8 : line] == b" SIP/2.0") or (
+                        line = payload.find(b"\n", 4, 1024)
+                        if (payload[line - 9 : line] == b" SIP/2.0\r" and line > 0) or (
                             word == b"SIP/" and payload[4:8] == b"2.0 " and payload[8:11].isdigit()
                         ):
                             hop = hops.get(flow) or hop_of(interface, "udp", flow)

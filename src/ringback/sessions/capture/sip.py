@@ -41,14 +41,14 @@ _MAX_LINE = 8192
 
 # What opens a start line of a known method (or of a response) in its first four bytes.
 START_WORDS = frozenset(method.encode().ljust(4)[:4] for method in METHODS) | {b"SIP/"}
-_KNOWN_START = rb"(?:" + b"|".join(sorted(START_WORDS - {b"SIP/"})) + rb")[^\r\n]{0,8000}"
-_STATUS_LINE = rb"SIP/2\.0 \d\d\d[^\r\n]*"
+_KNOWN_START = rb"(?:" + b"|".join(sorted(START_WORDS - {b"SIP/"})) + rb")[^\n]{0,8000}?"
+_STATUS_LINE = rb"SIP/2\.0 \d\d\d[^\n]*?(?=\r?(?:\n|\Z))"
 _TOKEN = rb"[A-Za-z0-9.!%*_+`'~-]{1,32}"
-_END = rb" SIP/2\.0(?=[ \t]*(?:\r?\n|\Z))"
-_START_LINE = re.compile(rb"%b%b|%b [^\r\n]{1,8000}?%b|%b" % (_KNOWN_START, _END, _TOKEN, _END, _STATUS_LINE))
+_END = rb" SIP/2\.0(?=[ \t]*\r?(?:\n|\Z))"
+_START_LINE = re.compile(rb"%b%b|%b [^\n]{1,8000}?%b|%b" % (_KNOWN_START, _END, _TOKEN, _END, _STATUS_LINE))
 _START_LINE_AFTER_JUNK = re.compile(rb"(?s:.{0,%d}?)(%b%b|%b)" % (_MAX_JUNK, _KNOWN_START, _END, _STATUS_LINE))
 _CUT_START_LINE = re.compile(
-    rb"(?:%b) (?:sips?|tel|urn):[^\r\n]*\Z" % b"|".join(method.encode() for method in sorted(METHODS))
+    rb"(?:%b) (?:sips?|tel|urn):[^\n]*\Z" % b"|".join(method.encode() for method in sorted(METHODS))
 )
 _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:(?:[ \t]|\r?\n[ \t])*([^\r\n]+)(?=\r?\n)", re.IGNORECASE)
 _CSEQ = re.compile(rb"\ncseq[ \t]*:(?:[ \t]|\r?\n[ \t])*(\d{1,10})(?=[ \t\r\n])", re.IGNORECASE)
@@ -142,10 +142,11 @@ def scan(payload: bytes) -> tuple[bytes, bytes, int] | None:
     Knows `i:`, folding, odd spacing and junk before the message; reads nothing else. Of a SIP message that lacks
     them (or was cut before them) the Call-ID is b"" and the CSeq -1. `parse` tells the same three.
     """
-    end = payload.find(b"\r\n")
+    end = payload.find(b"\n") - 1
     first = payload[:end]
     if first[:4] in START_WORDS and (
-        first[-8:] == b" SIP/2.0" or (first[:8] == b"SIP/2.0 " and first[8:11].isdigit())
+        payload[end - 8 : end + 1] == b" SIP/2.0\r"
+        or (first[:8] == b"SIP/2.0 " and first[8:11].isdigit() and payload[end : end + 1] == b"\r")
     ):
         at = payload.find(b"\r\nCall-ID: ", end) + 11
         stop = payload.find(b"\r\n", at)
