@@ -39,6 +39,9 @@ def test_the_first_start_prints_addresses_and_a_password_the_next_one_no_passwor
         assert sign_in(server, "not this one") == 401
         assert sign_in(server, first) == 303
         assert first not in server.log.read_text()
+        form = {"name": "admin", "password": first}
+        proxied = httpx2.post(f"{server.web}/login", data=form, headers={"X-Forwarded-Proto": "https"}, timeout=30)
+        assert "secure" in proxied.headers["set-cookie"].lower(), "a proxy on this machine is believed"
         stops_cleanly(server, signal.SIGINT)
     assert not (data / "run" / "serve.json").exists()
     with serving(data, *WEB) as server:
