@@ -104,7 +104,9 @@ class _Advanced:
         self.linked = linked
         self.rows = rows_of(session, issues)
         count = max(1, len(session.participants))
-        self.pitch = 380 if count <= 2 else 290 if count == 3 else 220 if count <= 5 else 170 if count <= 8 else 160
+        # Five lanes fit beside the facts of a page that is 1440 px wide.
+        few = {1: 380, 2: 380, 3: 290, 4: 220, 5: 180}
+        self.pitch = few.get(count, 170 if count <= 8 else 160)
         self.width = _GUTTER + self.pitch * count + 12
         self.x = {one.id: round(_GUTTER + self.pitch * (at + 0.5)) for at, one in enumerate(session.participants)}
         self.lane_of_agent = {agent: one.id for one in session.participants for agent in one.agents}

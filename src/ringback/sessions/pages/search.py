@@ -62,6 +62,7 @@ def search_page(
         kind_words=KIND_WORDS,
         presets=interval.PRESETS,
         issue_groups=_by_group(issues),
+        chips=form.chips({one.id: one.title for one in issues}),
         picked=[interval.for_input(us, tz) for us in (form.interval.start_us, form.interval.end_us)],
         histogram_url="/sessions/histogram?" + urlencode(form.pairs(fixed=True)),
         more_url=_more_url(form, result),

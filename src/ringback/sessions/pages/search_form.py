@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -65,13 +66,14 @@ class SearchForm:
                 return f"Search the last {text}", self.url(("last", name), leave_out=("interval",))
         return None
 
-    def chips(self) -> list[Chip]:
+    def chips(self, issue_titles: Mapping[str, str] = MappingProxyType({})) -> list[Chip]:
         chips = []
         for name in _FILTERS[1:]:
             for text in self.chosen(name):
                 label, say = _SHOWN[name]
                 rest = [pair for pair in self.pairs() if pair != (name, text)]
-                chips.append(Chip(label, say(text), "/sessions?" + urlencode(rest)))
+                value = issue_titles.get(text, text) if name == "issue" else say(text)
+                chips.append(Chip(label, value, "/sessions?" + urlencode(rest)))
         return chips
 
 
