@@ -60,13 +60,16 @@ _FORWARDED = (
 _LOOP = """
     alice = 198.51.100.23:5060  ua=Yealink
     edge  = 192.0.2.10:5060     agent=101 node=edge cluster
-    core  = 192.0.2.20:5060     node=core cluster
+    core  = 192.0.2.20:5060     agent=102 node=core cluster
+    sbc   = 192.0.2.30:5060     node=core cluster
 
     0.000  alice -> edge  INVITE sip:18660333777@acme.example  from=12103355787 sdp
     +.002  edge -> alice  100
     +.001  edge -> core   INVITE sip:18660333777@acme.example
-    +.001  core -> edge   INVITE sip:18660333777@acme.example
-    +.001  edge -> core   {answer}
+    +.001  core -> sbc    INVITE sip:18660333777@acme.example
+    +.001  sbc -> edge    INVITE sip:18660333777@acme.example
+    +.001  edge -> sbc    {answer}
+    +.001  sbc -> core    {answer}
     +.001  core -> edge   {answer}
     +.001  edge -> alice  {answer}
     +.010  alice -> edge  ACK

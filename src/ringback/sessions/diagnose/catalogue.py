@@ -36,11 +36,11 @@ TELLS = ("end", "media", "unusual")  # the order in which issues are told
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _RFC = re.compile(r"RFC (\d+)(?: section ([0-9.]+))?\Z")
 _KEYS = {
-    "id", "group", "tells", "severity", "since", "title", "description", "recognised", "causes", "steps", "related",
+    "id", "group", "tells", "severity", "since", "title", "meaning", "description", "example", "recognised", "causes", "steps", "related",
     "sources", "when", "disabled",
 }  # fmt: skip
 _REQUIRED = ("severity", "title", "description", "steps")
-_REQUIRED_BUILT_IN = ("group", "tells", "since", "recognised", "causes", "sources")
+_REQUIRED_BUILT_IN = ("group", "tells", "since", "meaning", "example", "recognised", "causes", "sources")
 
 
 class CatalogueError(ValueError):
@@ -63,7 +63,9 @@ class Definition:
     severity: Severity
     since: str
     title: str
+    meaning: str  # for the guide: what the issue is, without the facts of a session
     description: str
+    example: Mapping[str, str]  # for the guide: values of a real case for the placeholders of title and description
     recognised: str  # for the guide: what Ringback takes as proof
     causes: tuple[str, ...]
     steps: tuple[Step, ...]
@@ -229,7 +231,9 @@ def _definition(path: Path, table: Mapping[str, object], name: str, known: Defin
         severity=cast("Severity", _one_of(path, table, "severity", SEVERITIES, known.severity if known else "")),
         since=_text(path, table, "since", known.since if known else ""),
         title=_text(path, table, "title", known.title if known else ""),
+        meaning=_text(path, table, "meaning", known.meaning if known else ""),
         description=_text(path, table, "description", known.description if known else ""),
+        example=_example(path, table, known),
         recognised=_text(path, table, "recognised", known.recognised if known else when.words if when else ""),
         causes=_list(path, table, "causes", known.causes if known else ()),
         steps=_steps(path, table, known.steps if known else ()),
@@ -247,6 +251,13 @@ def _text(path: Path, table: Mapping[str, object], key: str, default: str) -> st
     if not isinstance(value, str) or (key in table and not value.strip()):
         raise CatalogueError(path, key, "must be text, and not empty")
     return " ".join(value.split())
+
+
+def _example(path: Path, table: Mapping[str, object], known: Definition | None) -> Mapping[str, str]:
+    given = table.get("example", dict(known.example) if known else {})
+    if not isinstance(given, dict) or any(not isinstance(value, str) for value in given.values()):
+        raise CatalogueError(path, "example", "must be a table of texts, one for each placeholder")
+    return dict(given)
 
 
 def _one_of(path: Path, table: Mapping[str, object], key: str, known: Sequence[str], default: str) -> str:

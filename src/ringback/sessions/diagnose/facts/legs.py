@@ -52,7 +52,7 @@ class LegFacts:
     dialog: Dialog | None
     cancel: Arrow | None  # by the sender of the deciding try
     gave_up: Transaction | None  # a CANCEL that a node made of its own accord
-    upstream: str = ""  # Call-ID of the leg for which a node made this one; "": it stands for itself
+    upstream: str | None = None  # Call-ID of the leg for which a node made this one; None: it stands for itself
 
     @property
     def deciding(self) -> Attempt | None:
@@ -74,7 +74,9 @@ class LegFacts:
 
     @property
     def completed_elsewhere(self) -> bool:
-        """Another branch or device took the call (RFC 3326: SIP;cause=200)."""
+        """Another branch or device took the call (RFC 3326: SIP;cause=200), so this leg lost nothing."""
+        if self.succeeded:
+            return False
         told = [hop.request for hop in self.deciding.cancels if hop.request] if self.deciding else []
         if self.refusal and self.refusal.code == 487:
             told.append(self.refusal.arrow)
@@ -131,10 +133,10 @@ def _cancels(attempt: Attempt) -> tuple[Arrow | None, Transaction | None]:
     return None, next((hop for hop in attempt.cancels if hop.source != sender), None)
 
 
-def _upstream(leg: LegFacts, others: dict[str, LegFacts]) -> str:
+def _upstream(leg: LegFacts, others: dict[str, LegFacts]) -> str | None:
     """The leg whose INVITE was waiting, at a node from which this leg set out, when this leg began."""
     if not leg.tries or leg.method != "INVITE":
-        return ""
+        return None
     began, setting_out = leg.tries[0].attempt.began_us, leg.tries[0].attempt.hops[0].source
     waiting: list[tuple[bool, int, str]] = []
     for call_id, other in others.items():
@@ -145,7 +147,7 @@ def _upstream(leg: LegFacts, others: dict[str, LegFacts]) -> str:
         reached = {hop.destination for one in asked for hop in one.hops}
         if pending:
             waiting.append((setting_out in reached, asked[0].began_us, call_id))
-    return max(waiting)[2] if waiting else ""
+    return max(waiting)[2] if waiting else None
 
 
 def _over(attempt: Attempt, moment_us: int) -> bool:
