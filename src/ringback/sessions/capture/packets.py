@@ -24,7 +24,7 @@ from ringback.sessions.capture.ip import (
 )
 from ringback.sessions.capture.link import ethernet, ip_header, ppp
 from ringback.sessions.capture.media import Media
-from ringback.sessions.capture.sip import START_WORDS, looks_like_sip, why_not_sip
+from ringback.sessions.capture.sip import REQUEST_WORDS, RESPONSE_WORD, looks_like_sip, why_not_sip
 from ringback.sessions.capture.tcp import Connections, Found
 from ringback.sessions.story import CUT_BY_CAPTURE, TIME_OF_RECEIPT, Hop, LogLine, SightingTuple
 
@@ -75,7 +75,7 @@ class Dissector:
 
     def udp(self, seen: Seen, flow: bytes, payload: bytes, marks: int) -> None:
         """A UDP payload; `flow` is source and destination address, then both ports, as they stand on the wire."""
-        if payload[:4] in START_WORDS and looks_like_sip(payload):
+        if (payload[:4] in REQUEST_WORDS or payload[:4] == RESPONSE_WORD) and looks_like_sip(payload):
             self._sip(seen, flow, payload, marks)
         elif payload.startswith(b"HEP3") or _is_old_hep(payload):
             self._hep(seen, payload)

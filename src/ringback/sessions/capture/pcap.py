@@ -18,7 +18,7 @@ from ringback.sessions.capture.frames import FrameFile, Frames, Interface, NotAC
 from ringback.sessions.capture.packets import Dissector, Seen, hop_of
 from ringback.sessions.capture.pcap_file import PcapFile
 from ringback.sessions.capture.pcapng_file import PcapngFile
-from ringback.sessions.capture.sip import START_WORDS
+from ringback.sessions.capture.sip import REQUEST_WORDS, RESPONSE_WORD
 from ringback.sessions.story import IP_ID_KNOWN, LogLine, SightingTuple, StreamReport
 
 __all__ = ["CaptureReader", "Counters", "NotACapture", "read_capture"]
@@ -146,14 +146,13 @@ class CaptureReader:
                     and not fragment & 0x3FFF
                 ):
                     payload = data[ip + 28 : ip + total]
-                    if word in START_WORDS:
-                        line = payload.find(b"\n", 4, 1024)
-                        if (payload[line - 9 : line] == b" SIP/2.0\r" and line > 0) or (
-                            word == b"SIP/" and payload[4:8] == b"2.0 " and payload[8:11].isdigit()
-                        ):
-                            hop = hops.get(flow) or hop_of(interface, "udp", flow)
-                            append((time_us, hop, payload, IP_ID_KNOWN | identification, ""))
-                            continue
+                    line = payload.find(b"\n", 4, 1024) if word in REQUEST_WORDS else 0
+                    if (payload[line - 9 : line] == b" SIP/2.0\r" and line > 0) or (
+                        word == RESPONSE_WORD and payload[4:8] == b"2.0 " and payload[8:11].isdigit()
+                    ):
+                        hop = hops.get(flow) or hop_of(interface, "udp", flow)
+                        append((time_us, hop, payload, IP_ID_KNOWN | identification, ""))
+                        continue
                     dissector.udp(Seen(time_us, interface, out), flow, payload, IP_ID_KNOWN | identification)
                     continue
             if time_us is None and out:

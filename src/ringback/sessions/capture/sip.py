@@ -39,9 +39,10 @@ _MAX_CSEQ = 0xFFFFFFFF
 _MAX_JUNK = 32  # bytes before a start line that still are junk, and not another protocol that quotes SIP
 _MAX_LINE = 8192
 
-# What opens a start line of a known method (or of a response) in its first four bytes.
-START_WORDS = frozenset(method.encode().ljust(4)[:4] for method in METHODS) | {b"SIP/"}
-_KNOWN_START = rb"(?:" + b"|".join(sorted(START_WORDS - {b"SIP/"})) + rb")[^\n]{0,8000}?"
+# What opens a request of a known method in its first four bytes, and a response.
+REQUEST_WORDS = frozenset(method.encode().ljust(4)[:4] for method in METHODS)
+RESPONSE_WORD = b"SIP/"
+_KNOWN_START = rb"(?:" + b"|".join(sorted(REQUEST_WORDS)) + rb")[^\n]{0,8000}?"
 _STATUS_LINE = rb"SIP/2\.0 \d\d\d[^\n]*?(?=\r?(?:\n|\Z))"
 _TOKEN = rb"[A-Za-z0-9.!%*_+`'~-]{1,32}"
 _END = rb" SIP/2\.0(?=[ \t]*\r?(?:\n|\Z))"
@@ -144,9 +145,8 @@ def scan(payload: bytes) -> tuple[bytes, bytes, int] | None:
     """
     end = payload.find(b"\n") - 1
     first = payload[:end]
-    if first[:4] in START_WORDS and (
-        payload[end - 8 : end + 1] == b" SIP/2.0\r"
-        or (first[:8] == b"SIP/2.0 " and first[8:11].isdigit() and payload[end : end + 1] == b"\r")
+    if (payload[end - 8 : end + 1] == b" SIP/2.0\r" and first[:4] in REQUEST_WORDS) or (
+        first[:8] == b"SIP/2.0 " and first[8:11].isdigit() and payload[end : end + 1] == b"\r"
     ):
         at = payload.find(b"\r\nCall-ID: ", end) + 11
         stop = payload.find(b"\r\n", at)
