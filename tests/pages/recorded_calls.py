@@ -66,7 +66,8 @@ class Recorded:
     """A call that is in the store."""
 
     id: str
-    played: Played
+    call_id: str
+    started_us: int
 
 
 def record(events: EventStore, now_us: int) -> dict[str, Recorded]:
@@ -74,11 +75,11 @@ def record(events: EventStore, now_us: int) -> dict[str, Recorded]:
     recorded = {}
     for name, (ladder, minutes) in CALLS.items():
         played = play(ladder, start_us=now_us - minutes * MINUTE_US)
-        recorded[name] = Recorded(_stored(events, played), played)
+        recorded[name] = _stored(events, played)
     return recorded
 
 
-def _stored(events: EventStore, played: Played) -> str:
+def _stored(events: EventStore, played: Played) -> Recorded:
     table = LegTable()
     table.add(played.sightings)
     last = max(sighting.time_us for sighting in played.sightings)
@@ -94,4 +95,4 @@ def _stored(events: EventStore, played: Played) -> str:
         for line in played.logs
     ]
     events.write_logs([*lines, *map(encode_media, played.media)])
-    return session_id(rows[0])
+    return Recorded(session_id(rows[0]), rows[0].call_id, rows[0].started_us)

@@ -47,7 +47,7 @@ def test_a_flashed_message_is_shown_once_and_escaped(client: TestClient) -> None
 
 @pytest.mark.parametrize("cookie", ["x", "eyJhIjoxfQ==", "WyJvayJd", "W251bGwsMV0=", "é"])
 def test_a_flash_that_is_none_of_ours_is_left_out(client: TestClient, cookie: str) -> None:
-    response = client.get("/page", headers={"cookie": f"{flash.COOKIE}={cookie}".encode()})
+    response = client.get("/page", headers={b"cookie": f"{flash.COOKIE}={cookie}".encode()})
     assert response.status_code == 200
     assert 'class="note' not in response.text
 

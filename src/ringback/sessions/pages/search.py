@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ringback import clock
 from ringback.access.dependencies import CurrentSettings, RequiredUser
 from ringback.access.schemas import Principal
-from ringback.events.store import BadCursor, EventStore, EventStoreError, SearchTimedOut, SegmentUnreadable
+from ringback.events.store import EventStore, EventStoreError, SearchTimedOut
 from ringback.sessions.dependencies import Events, Issues, Sessions
 from ringback.sessions.diagnose.catalogue import GROUPS, Catalogue
 from ringback.sessions.pages import interval, search_form
@@ -126,13 +126,10 @@ def _search(sessions: SessionService, form: SearchForm) -> tuple[SearchResult | 
     except QueryError as error:
         form.errors[error.field] = error.reason
         return None, "", 400
-    except BadCursor:
-        form.errors["cursor"] = "the place in the list is no longer known; here is its beginning"
-        return None, "", 400
     except SearchTimedOut as error:
         return None, f"The search was stopped: {error}", 504
-    except SegmentUnreadable as error:
-        return None, f"A part of the store could not be read: {error}", 503
+    except EventStoreError as error:
+        return None, f"The store could not be read: {error}", 503
 
 
 def _more_url(form: SearchForm, result: SearchResult | None) -> str:
