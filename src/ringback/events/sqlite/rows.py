@@ -64,7 +64,7 @@ def readable(value: Stored) -> str:
     )
 
 
-def mutable_columns(leg: LegRow, head: int, word: Word, phrase: Word) -> tuple[Stored, ...]:
+def mutable_columns(leg: LegRow, head: int, word: Word, phrase: Word, id_: int) -> tuple[Stored, ...]:
     """What any later message may change, in the order of UPDATE."""
     outcome, trouble, code, started = leg.outcome, leg.trouble, leg.code, leg.started_us
     return (
@@ -79,6 +79,7 @@ def mutable_columns(leg: LegRow, head: int, word: Word, phrase: Word) -> tuple[S
         head + HEAD,
         phrase(leg.phrase),
         phrase(leg.reason),
+        id_,
     )
 
 

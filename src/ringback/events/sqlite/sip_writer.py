@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import NamedTuple
 from zlib import crc32
 
 from ringback import clock
@@ -24,11 +24,13 @@ from ringback.events.sqlite.schema import LOW_BITS
 from ringback.events.sqlite.segment_writer import SegmentWriter
 from ringback.events.store import BlockWrite, LegRow, call_hash
 
+_MOST = (1 << COUNT_BITS) - 1
 _LOW_MASK = (1 << LOW_BITS) - 1
 _ROUTES_KEPT = 100_000  # a route that fell out of memory is stored once more: harmless
 
 
-class Known(NamedTuple):
+@dataclass(slots=True)
+class Known:
     """What of a leg is stored, kept on the leg (`LegRow.engine`) so that its next write touches only what changed."""
 
     writer: SipWriter
@@ -73,20 +75,25 @@ class SipWriter(SegmentWriter):
         self._routes: dict[tuple[str | None, ...], int] = {}
         self._fresh_routes: list[tuple[str | None, ...]] = []
         self._route_slices: set[tuple[int, int]] = set()
-        self._after: list[tuple[LegRow, Known]] = []
+        self._after: list[tuple[LegRow, Known]] = []  # what to tell the legs when the transaction is durable
+        self._moved: list[tuple[Known, int]] = []  # last blocks of legs of which nothing else is new
 
     def rolled_back(self) -> None:
         for route in self._fresh_routes:
             del self._routes[route]
         self._route_slices.clear()
         self._after.clear()
+        self._moved.clear()
 
     def committed(self) -> None:
         self._fresh_routes.clear()
         for leg, known in self._after:
             leg.engine = known
             leg.ref = f"{self.file.name}/{known.id:x}"
+        for known, head in self._moved:
+            known.head = head
         self._after.clear()
+        self._moved.clear()
 
     def stage(
         self,
@@ -99,7 +106,7 @@ class SipWriter(SegmentWriter):
         self._fresh_routes.clear()
         new: list[LegRow] = []
         changed: list[tuple[LegRow, Known]] = []
-        for leg in legs:
+        for leg in {id(leg): leg for leg in legs}.values():
             known = leg.engine
             if isinstance(known, Known) and known.writer is self:
                 changed.append((leg, known))
@@ -118,7 +125,9 @@ class SipWriter(SegmentWriter):
             for leg in new
         ]
         ids = self.free_ids("leg", wanted)
-        heads = self._blocks(blocks, ids, {id(leg): known for leg, known in changed})
+        ends = {key: (id_, 0) for key, id_ in ids.items()}
+        ends.update((id(leg), (known.id, known.head)) for leg, known in changed)
+        heads = self._blocks(blocks, ends)
         self._update(changed, heads)
         self._insert(new, ids, heads, slice_)
         self._count(counts)
@@ -145,8 +154,8 @@ class SipWriter(SegmentWriter):
         # Nothing compares equal to the impossible figures: the whole row is written anew.
         return Known(self, int(id_, 16), row[0], row[1] - HEAD, row[2], -1, -1, -1, 0)
 
-    def _blocks(self, blocks: Sequence[BlockWrite], ids: dict[int, int], known: dict[int, Known]) -> dict[int, int]:
-        """Store the blocks; returns id(leg) -> its last block."""
+    def _blocks(self, blocks: Sequence[BlockWrite], ends: dict[int, tuple[int, int]]) -> dict[int, int]:
+        """Store the blocks. `ends`: id(leg) -> (its id, its last block so far); returns id(leg) -> its last block."""
         if not blocks:
             return {}
         (number,) = self.connection.execute("SELECT coalesce(max(id), 0) FROM block").fetchone()
@@ -157,20 +166,19 @@ class SipWriter(SegmentWriter):
             parts, before = array("Q"), array("I")
             position = 0
             for part in block.parts:
-                key = id(part.leg)
-                leg = ids.get(key) or (known[key].id if key in known else 0)
-                if not leg or part.first < position or not 0 < part.count < 1 << COUNT_BITS:
+                key, first, count = id(part.leg), part.first, part.count
+                if key not in ends or first < position or count < 1 or first + count > min(block.messages, _MOST):
                     raise ValueError(
-                        f"messages {part.first}+{part.count} of the block at {block.started_us} belong to"
-                        f" {part.leg.call_id!r}: not a leg of this batch and day, or out of order"
+                        f"messages {first}+{count} of the block at {block.started_us} belong to {part.leg.call_id!r}:"
+                        " not a leg of this batch and day, or not in order"
                     )
-                if part.first != position:  # what lies between belongs to no leg
-                    parts.append(part.first - position)
+                if first != position:  # what lies between belongs to no leg
+                    parts.append(first - position)
                     before.append(0)
-                parts.append(leg << COUNT_BITS | part.count)
-                position = part.first + part.count
-                head = heads.get(key)
-                before.append(known[key].head if head is None and key in known else head or 0)
+                leg, head = ends[key]
+                parts.append(leg << COUNT_BITS | count)
+                before.append(heads.get(key, head))
+                position = first + count
                 heads[key] = number
             packed = packed_parts(before, parts)
             checksum = crc32(packed, crc32(block.data))
@@ -188,8 +196,8 @@ class SipWriter(SegmentWriter):
             environment = leg.environment
             route = self._route(leg, slice_)
             (
-                outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason
-            ) = rows.mutable_columns(leg, head, word, phrase_word)  # fmt: skip
+                outcome, code, unusual, trouble, duration, ended, answered, messages, head_, phrase, reason, _
+            ) = rows.mutable_columns(leg, head, word, phrase_word, leg_id)  # fmt: skip
             legs.append(
                 (
                     leg_id, slice_, word(environment), word(leg.kind), phrase_word(leg.method),
@@ -212,7 +220,7 @@ class SipWriter(SegmentWriter):
         entries = NewEntries()
         for leg, known in changed:
             head = heads.get(id(leg), known.head)
-            updates.append((*rows.mutable_columns(leg, head, word, phrase_word), known.id))
+            updates.append(rows.mutable_columns(leg, head, word, phrase_word, known.id))
             same_nodes = known.nodes == len(leg.addresses) + len(leg.agents)
             if (
                 same_nodes
@@ -221,7 +229,7 @@ class SipWriter(SegmentWriter):
                 and known.shape == _shape(leg)
             ):
                 if head != known.head:
-                    self._after.append((leg, known._replace(head=head)))
+                    self._moved.append((known, head))
                 continue
             route = known.route if same_nodes else self._route(leg, known.slice)
             rest.append(
