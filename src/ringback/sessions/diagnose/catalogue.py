@@ -36,8 +36,8 @@ TELLS = ("end", "media", "unusual")  # the order in which issues are told
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _RFC = re.compile(r"RFC (\d+)(?: section ([0-9.]+))?\Z")
 _KEYS = {
-    "id", "group", "tells", "severity", "since", "title", "meaning", "description", "example", "recognised", "causes", "steps", "related",
-    "sources", "when", "disabled",
+    "id", "group", "tells", "severity", "since", "title", "meaning", "description", "example", "recognised", "causes",
+    "steps", "related", "sources", "when", "disabled",
 }  # fmt: skip
 _REQUIRED = ("severity", "title", "description", "steps")
 _REQUIRED_BUILT_IN = ("group", "tells", "since", "meaning", "example", "recognised", "causes", "sources")

@@ -1,4 +1,4 @@
-"""The troubleshooting guide: one page an issue, made of the catalogue, as files for the repository and as HTML for the product."""
+"""The troubleshooting guide, made of the catalogue: one page an issue, as files for the repository and as HTML."""
 
 from __future__ import annotations
 

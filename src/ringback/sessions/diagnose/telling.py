@@ -16,6 +16,7 @@ SHARED = frozenset({"caller", "called", "kind"})
 # Names that the texts of issues which end a session may use too.
 OF_ENDINGS = frozenset({"ended", "told", "said", "code", "phrase", "reason", "node", "request", "waited", "rang"})
 
+AT_ONCE_US = 10_000  # nobody was asked, no ringing
 MOMENT_US = 100_000  # between a 180 and a final response that were sent together
 
 _KINDS = {
@@ -52,6 +53,8 @@ def _refused(facts: Facts, ending: Ending, refusal: Refusal) -> Mapping[str, str
     request = refusal.origin.hop.request or refusal.attempt.request
     waited = duration(arrow.time_us - request.time_us) if request else ""
     after = f" after {waited}" if waited else ""
+    if request and arrow.time_us - request.time_us < AT_ONCE_US:
+        after = " at once"
     return {
         "ended": f"{node} answered the {refusal.attempt.method} with {said(arrow)}{after}",
         "told": told(facts, ending, refusal),

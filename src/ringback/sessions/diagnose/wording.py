@@ -9,6 +9,7 @@ from ringback.sessions.diagnose.facts.reasons import Q850, Q850_MEANINGS, reason
 from ringback.sessions.story import Arrow, Participant
 
 _MAX_WIRE_TEXT = 160  # of one header value; what senders write has no bound of its own
+_MAX_PRODUCT = 40
 _SPACE = re.compile(r"\s+")
 _BEGINNING = re.compile(r"(\A|[.!?] )(an?(?= )|the(?= )|nobody|somebody)")
 
@@ -86,6 +87,14 @@ def given_reasons(arrow: Arrow) -> list[tuple[str, str]]:
     return [(names[key], value) for key, value in arrow.sip.headers if key in names]
 
 
+def _product(user_agent: str) -> str:
+    """The first words of a User-Agent: what the device is, without its options."""
+    text = wire_text(user_agent.partition(";")[0].partition("(")[0]) or wire_text(user_agent)
+    if len(text) <= _MAX_PRODUCT:
+        return text
+    return text[:_MAX_PRODUCT].rpartition(" ")[0] or text[:_MAX_PRODUCT]
+
+
 def place(participant: Participant | None) -> str:
     """Who a participant is: its name in the register, else its address and what it says it is."""
     if participant is None:
@@ -94,5 +103,5 @@ def place(participant: Participant | None) -> str:
         return participant.label
     address = participant.label or (participant.addresses[0] if participant.addresses else participant.id)
     who = f"the phone {address}" if participant.kind == "phone" else address
-    agent = wire_text(participant.user_agent)[:48]
+    agent = _product(participant.user_agent)
     return f"{who} ({agent})" if agent else who

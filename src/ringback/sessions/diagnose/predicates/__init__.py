@@ -7,7 +7,18 @@ rule "the telling thing beats the bare code". `REMARKS` are all asked; findings 
 from __future__ import annotations
 
 from ringback.sessions.diagnose.finding import EndingRecogniser, RemarkRecogniser
-from ringback.sessions.diagnose.predicates import authentication, calls, capture, delays, media, refusals, silence
+from ringback.sessions.diagnose.predicates import (
+    addresses,
+    authentication,
+    calls,
+    capture,
+    delays,
+    media,
+    negotiation,
+    refusals,
+    requests,
+    silence,
+)
 
 ENDINGS: tuple[EndingRecogniser, ...] = (
     # What an answered call broke on
@@ -26,9 +37,9 @@ ENDINGS: tuple[EndingRecogniser, ...] = (
     refusals.no_answer,
     silence.caller_cancelled,
     # Media
-    media.t38_refused,
-    media.encryption_mismatch,
-    media.codec_mismatch,
+    negotiation.t38_refused,
+    negotiation.encryption_mismatch,
+    negotiation.codec_mismatch,
     # Words and causes before codes
     refusals.not_registered,
     refusals.no_route,
@@ -39,19 +50,19 @@ ENDINGS: tuple[EndingRecogniser, ...] = (
     refusals.number_unknown,
     refusals.number_changed,
     refusals.ambiguous_number,
-    refusals.loop_detected,
+    requests.loop_detected,
     refusals.gateway_failure,
-    refusals.method_not_supported,
-    refusals.extension_required,
-    refusals.session_timer_too_small,
+    requests.method_not_supported,
+    requests.extension_required,
+    requests.session_timer_too_small,
     authentication.registration_too_brief,
-    refusals.redirected,
+    requests.redirected,
     refusals.caller_not_allowed,
     refusals.callee_unavailable,
     # Whatever is left, and the good ends
     refusals.server_error,
     refusals.other_global_failure,
-    refusals.malformed_request,
+    requests.malformed_request,
     calls.short_call,
     calls.normal,
 )
@@ -59,19 +70,19 @@ ENDINGS: tuple[EndingRecogniser, ...] = (
 REMARKS: tuple[RemarkRecogniser, ...] = (
     authentication.registration_flapping,
     authentication.registrations_overwrite,
-    media.codec_mismatch_in_answer,
-    media.encryption_mismatch_in_answer,
+    negotiation.codec_mismatch_in_answer,
+    negotiation.encryption_mismatch_in_answer,
     media.no_audio,
     media.one_way_audio,
-    media.t38_refused_in_call,
+    negotiation.t38_refused_in_call,
     media.poor_quality,
-    media.private_address_in_sdp,
-    media.private_address_in_contact,
+    addresses.private_address_in_sdp,
+    addresses.private_address_in_contact,
     media.media_on_hold,
     calls.dialog_lost_in_passing,
     calls.bye_unanswered,
-    refusals.method_not_supported_in_call,
-    refusals.redirected_and_followed,
+    requests.method_not_supported_in_call,
+    requests.redirected_and_followed,
     delays.failover_used,
     delays.slow_response,
     delays.long_post_dial_delay,

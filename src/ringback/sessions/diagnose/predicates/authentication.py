@@ -110,10 +110,9 @@ def credentials_rejected(facts: Facts, ending: Ending) -> Finding | None:
             facts, ending, refusal, sent, "The answer itself names the credentials as the reason.", 0.95
         )
     registers = ending.cause.method == "REGISTER"
-    if registers and (
-        refusal.code in (404, 604) or (refusal.code in _REFUSING and _UNKNOWN_USER.search(refusal.words))
-    ):
-        return _rejection(facts, ending, refusal, sent, "The registrar does not know this user.", 0.85)
+    asked_who = registers or refusal.code == 403 or (sent and refusal.code in CHALLENGES)
+    if (registers and refusal.code in (404, 604)) or (asked_who and _UNKNOWN_USER.search(refusal.words)):
+        return _rejection(facts, ending, refusal, sent, "It does not know this user.", 0.85)
     return None
 
 
