@@ -11,8 +11,17 @@ from pathlib import Path
 import pytest
 from event_rows import ANY_LOG, ANY_TIME, MIDNIGHT, block, found, leg, line, lines, write
 
-from ringback.events import DAY_US, Batch, EventStore, EventStoreError, NumberPattern, SegmentUnreadable, open_store
-from ringback.events.sqlite import repair
+from ringback.events import (
+    DAY_US,
+    Batch,
+    EventStore,
+    EventStoreError,
+    NumberPattern,
+    SearchTimedOut,
+    SegmentUnreadable,
+    open_store,
+)
+from ringback.events.sqlite import readers, repair
 
 PAGE = 4096
 NAME = "sip-2026-11-22"
@@ -331,6 +340,17 @@ def test_a_dropped_day_can_come_back_while_old_readers_are_open(folder: Path) ->
     assert found(reader) == ["7"]
     for store in (writer, reader):
         store.close()
+
+
+def test_a_read_is_stopped_in_its_midst_when_its_time_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(folder)
+    store = open_(folder)
+    monkeypatch.setattr(readers, "_STEPS", 500)
+    monkeypatch.setattr(readers.Deadline, "check", lambda _: None)
+    with pytest.raises(SearchTimedOut, match="narrow"):
+        store.search(replace(ANY_TIME, number=NumberPattern("no such", "contains")), deadline_s=0)
+    assert len(found(store)) == 300
+    store.close()
 
 
 def test_an_unknown_scheme_is_refused_in_words() -> None:
