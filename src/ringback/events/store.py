@@ -116,7 +116,7 @@ class LegRow:
         return bool(self.trouble) or self.outcome not in FINE_OUTCOMES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a second's traffic makes tens of thousands of them
 class BlockPart:
     """Messages `first` .. `first + count - 1` of a block belong to `leg`."""
 

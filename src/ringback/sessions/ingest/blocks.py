@@ -17,8 +17,8 @@ import sys
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
-from operator import itemgetter
+from itertools import accumulate
+from operator import sub
 
 import orjson
 import zstandard
@@ -32,7 +32,6 @@ _ROW = 8 + 4 + 4 + 2 + 2  # bytes of the columns per message
 _LARGEST = 256 * 1024 * 1024  # bytes unpacked; no writer comes near
 
 _compress = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True).compress
-_TIME, _HOP, _PAYLOAD, _MARKS, _CORRELATION = (itemgetter(index) for index in range(5))
 
 
 class BlockDamaged(ValueError):
@@ -41,10 +40,7 @@ class BlockDamaged(ValueError):
 
 def encode_block(messages: Sequence[SightingTuple]) -> bytes:
     """At most MOST_MESSAGES, at least one; plain tuples of a Sighting's shape will do."""
-    times = list(map(_TIME, messages))
-    hops = list(map(_HOP, messages))
-    payloads = list(map(_PAYLOAD, messages))
-    correlations = list(map(_CORRELATION, messages))
+    times, hops, payloads, marks, correlations = zip(*messages, strict=True)
     # Decoders intern hops, so their identity will do; two equal objects only cost a second row of the table.
     identities = list(map(id, hops))
     hop_table = dict(zip(identities, hops, strict=True))
@@ -52,13 +48,13 @@ def encode_block(messages: Sequence[SightingTuple]) -> bytes:
     correlation_index = {text: index for index, text in enumerate(dict.fromkeys(correlations))}
     tables = orjson.dumps([list(map(_hop_row, hop_table.values())), list(correlation_index)])
     deltas = array("q", times[:1])
-    deltas.extend([later - earlier for earlier, later in pairwise(times)])
+    deltas.extend(map(sub, times[1:], times))
     body = b"".join(
         (
             _HEAD.pack(len(times), len(tables)),
             _planes(deltas),
             _planes(array("I", map(len, payloads))),
-            _planes(array("I", map(_MARKS, messages))),
+            _planes(array("I", marks)),
             _planes(array("H", map(hop_index.__getitem__, identities))),
             _planes(array("H", map(correlation_index.__getitem__, correlations))),
             tables,

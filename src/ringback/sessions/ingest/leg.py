@@ -167,6 +167,11 @@ class OpenLeg:
         if self.finished:
             return idle_us > LINGER_US
         row = self.row
+        if idle_us > GIVEN_UP_US and self.seen:
+            self.seen, self.hops = (
+                set(),
+                set(),
+            )  # nothing is sent again after so long; most open legs are calls being talked
         if row.outcome != "in_progress":
             return idle_us > (ESTABLISHED_US if row.outcome == "answered" else 2 * GIVEN_UP_US)
         if self._branch_failure and idle_us > LINGER_US:

@@ -10,22 +10,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import attrgetter, itemgetter
 
 from ringback.events.store import LegRow
 from ringback.sessions.capture.sip import scan, why_not_sip
 from ringback.sessions.ingest.details import DetailReader, text_of
-from ringback.sessions.ingest.leg import OpenLeg
+from ringback.sessions.ingest.leg import LINGER_US, OpenLeg
 from ringback.sessions.story import CUT_BY_CAPTURE, SightingTuple
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 LONGEST_CALL_ID = 512  # bytes; beyond it nothing is a Call-ID but an attempt at our memory
-_SWEEP_US = 2_000_000
+_SWEEP_US = 5_000_000
 _KEEP = 0.75  # of `most`, when legs must leave before their time
-
-_time = itemgetter(0)
-_last_us = attrgetter("last_us")
 
 
 @dataclass(slots=True)
@@ -39,7 +35,6 @@ class Taken:
     legs: list[OpenLeg] = field(default_factory=list)
     settled: list[OpenLeg] = field(default_factory=list)
     counts: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    messages: int = 0
 
 
 class LegTable:
@@ -107,9 +102,10 @@ class LegTable:
         for leg in taken.legs:
             row, pending = leg.row, leg.pending
             leg.last_us = clock_us
-            taken.messages += len(pending)
             row.messages += len(pending)
-            row.ended_us = max(row.ended_us, max(map(_time, pending)))
+            last_us = pending[-1][0]  # their order may be off by some microseconds: so may this be
+            if last_us > row.ended_us:
+                row.ended_us = last_us
         if clock_us - self._swept_us >= _SWEEP_US or len(self._legs) > self._most:
             self._swept_us = clock_us
             taken.settled = self._sweep(clock_us)
@@ -168,12 +164,15 @@ class LegTable:
         """Legs that can be forgotten leave; returns those whose row changed by that."""
         settled = []
         gone = []
+        recent = clock_us - LINGER_US
         for call_id, leg in self._legs.items():
+            if leg.last_us >= recent:
+                continue
             if leg.settle(clock_us - leg.last_us):
                 gone.append(call_id)
-            if leg.changed and not leg.pending:
+            if leg.changed:
                 settled.append(leg)
-            leg.changed = False
+                leg.changed = False
         for call_id in gone:
             del self._legs[call_id]
         if len(self._legs) > self._most:

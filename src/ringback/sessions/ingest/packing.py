@@ -13,7 +13,7 @@ from ringback.sessions.story import SightingTuple
 
 BLOCK_MESSAGES = 500  # a block is closed when it holds as many, or fewer at the end of a batch
 BLOCK_BYTES = 1 << 20
-_MOST_OF_A_LEG = 2000  # a leg with more in one batch is spread over blocks
+_MOST_OF_A_LEG = 500  # a leg with more in one batch is spread over blocks
 
 
 def batches(taken: Taken) -> dict[int, Batch]:
@@ -46,17 +46,14 @@ def _blocks(legs: Sequence[OpenLeg]) -> Iterator[BlockWrite]:
     """A leg's messages lie together: fewer references, and bodies that two probes saw compress to nothing."""
     messages: list[SightingTuple] = []
     parts: list[BlockPart] = []
-    size = 0
+    size = 0  # about: of each leg only the outermost messages are measured
     for leg in legs:
-        for start in range(0, len(leg.pending), _MOST_OF_A_LEG):
-            part = (
-                leg.pending[start : start + _MOST_OF_A_LEG]
-                if start or len(leg.pending) > _MOST_OF_A_LEG
-                else leg.pending
-            )
+        pending = leg.pending
+        for start in range(0, len(pending), _MOST_OF_A_LEG):
+            part = pending if len(pending) <= _MOST_OF_A_LEG else pending[start : start + _MOST_OF_A_LEG]
             parts.append(BlockPart(leg.row, len(messages), len(part)))
             messages += part
-            size += sum([len(message[2]) for message in part])
+            size += len(part) * (len(part[0][2]) + len(part[-1][2])) // 2
             if len(messages) >= BLOCK_MESSAGES or size >= BLOCK_BYTES:
                 yield _block(messages, parts)
                 messages, parts, size = [], [], 0
