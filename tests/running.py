@@ -18,7 +18,7 @@ import httpx2
 import psutil
 
 COMMAND = [sys.executable, "-m", "ringback.cli"]
-PATIENCE = 30.0  # seconds; two cores may be shared with much else
+PATIENCE = 60.0  # seconds; two cores may be shared with much else
 
 
 def command(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

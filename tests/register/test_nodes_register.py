@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from ringback.records.engine import open_engine, unit_of_work
+from ringback.sessions.nodes import service
 from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound, canonical_address, checked
 from ringback.sessions.nodes.service import (
     NodeRegister,
@@ -163,14 +164,17 @@ def test_the_whole_register_is_replaced_or_nothing(engine: Engine) -> None:
     assert [node.name for node in list_nodes(engine)] == ["core-1", "edge-2"]
 
 
-def test_the_register_sees_what_another_process_changed(engine: Engine) -> None:
-    register = NodeRegister(engine, max_age_seconds=0.2)
+def test_the_register_sees_what_another_process_changed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [1000.0]
+    monkeypatch.setattr(service, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    register = NodeRegister(engine)
     assert register() == []
     other = open_engine(engine.url.render_as_string(hide_password=False))
     add(other, EDGE)
     other.dispose()
+    seconds[0] += 1.9
     assert register() == [], "within its age it asks nobody"
-    time.sleep(0.25)
+    seconds[0] += 0.2
     assert [node.name for node in register()] == ["edge-1"]
 
 

@@ -116,6 +116,7 @@ def test_the_same_capture_twice_is_stored_once(client: TestClient, capture: byte
         (b"no capture at all, just text", 422, "capture"),
         (b"x" * 2**20 + b"x", 413, "larger"),
     ],
+    ids=["empty", "text", "too large"],
 )
 def test_what_is_no_capture_is_told(client: TestClient, content: bytes, status: int, said: str) -> None:
     answer = client.post("/api/v1/captures", content=content)
@@ -184,9 +185,10 @@ def test_lines_that_will_not_do_are_told_one_by_one(client: TestClient) -> None:
     [
         (b"", {}, 422),
         (b"not json\n", {}, 422),
-        (gzip.compress(b"{}"), {"Content-Encoding": "gzip"}, 415),
+        (b"compressed", {"Content-Encoding": "gzip"}, 415),
         (b"x" * (16 * 1024 * 1024 + 1), {}, 413),
     ],
+    ids=["empty", "no JSON", "compressed", "too large"],
 )
 def test_log_lines_of_which_none_will_do_are_refused(
     client: TestClient, content: bytes, headers: dict[str, str], status: int

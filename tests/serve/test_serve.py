@@ -85,6 +85,7 @@ def test_a_second_server_on_the_same_folder_is_refused_and_a_role_that_dies_is_s
         server.get("/healthz")
         first = server.children()["web"]
         first.kill()
+        first.wait(30)
         assert server.get("/healthz").text == "ok", "the socket outlives the role; the next one answers"
         assert server.children()["web"].pid != first.pid
         (died,) = server.logged("a role died")
