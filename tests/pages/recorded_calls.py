@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ringback.events import EventStore, LogRecord
 from ringback.sessions.ingest.legs import LegTable
@@ -58,7 +59,28 @@ LONG = (
 LONG_NAME = "a.person.with.a.very.long.user.name-that-nobody-types.but-some-directory-made"
 NAMED = REFUSED.replace("from=12103355787", f"from={LONG_NAME}").replace("refused@acme", f"{'x' * 80}@acme")
 
-CALLS = {"refused": (REFUSED, 5), "answered": (ANSWERED, 12), "long": (LONG, 20), "named": (NAMED, 30)}  # minutes ago
+
+def _chain(nodes: int) -> str:
+    """A call that the last of many proxies cannot deliver."""
+    names = ["alice", *(f"n{at}" for at in range(nodes)), "bob"]
+    lanes = [f"n{at} = 192.0.2.{100 + at}:5060 agent={200 + at}" for at in range(nodes)]
+    steps = [f"+.002 {one} -> {other} INVITE sip:4930555999@acme.example" for one, other in pairwise(names)]
+    steps[0] += " from=12103355787 sdp callid=9c4a1n-chain@acme"
+    for one, other in pairwise(reversed(names)):
+        steps += [f"+.001 {one} -> {other} 503 Service Unavailable", f"+.001 {other} -> {one} ACK"]
+    ends = ["alice = 198.51.100.23:5060 ua=Yealink", "bob = 203.0.113.9:5060 ua=Snom"]
+    return "\n".join([*ends, *lanes, "", *steps])
+
+
+CHAIN = _chain(10)
+
+CALLS = {
+    "refused": (REFUSED, 5),
+    "answered": (ANSWERED, 12),
+    "long": (LONG, 20),
+    "named": (NAMED, 30),
+    "chain": (CHAIN, 40),
+}  # minutes ago
 
 
 @dataclass(frozen=True, slots=True)

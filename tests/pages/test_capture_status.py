@@ -12,6 +12,12 @@ from ringback.sessions.ingest.status import CollectorStatus
 from ringback.sessions.pages.capture import OTHER_KINDS, REASONS, days, lost_rows, problems
 
 GIB = 2**30
+NOW = 1_795_348_800_000_000
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now_us", lambda: NOW)
 
 
 def segment(day: str, kind: str = "sip", size: int = GIB, problem: str = "") -> SegmentStatus:
@@ -23,7 +29,7 @@ def store(*segments: SegmentStatus, free: int | None = 100 * GIB, problem: str =
 
 
 def collector(**changes: object) -> CollectorStatus:
-    status = CollectorStatus(updated_us=clock.now_us())
+    status = CollectorStatus(updated_us=NOW)
     for name, value in changes.items():
         setattr(status, name, value)
     return status
@@ -38,7 +44,7 @@ def test_when_all_is_well_nothing_is_a_problem() -> None:
     [
         (None, "has never run"),
         (collector(stopped=True), "was stopped"),
-        (collector(updated_us=clock.now_us() - 60_000_000), "died, or its machine hangs; its last word is 1 min 00 s old"),
+        (collector(updated_us=NOW - 60_000_000), "died, or its machine hangs; its last word is 1 min 00 s old"),
         (collector(problem="the disk is full"), "Nothing can be stored just now: the disk is full"),
     ],
 )  # fmt: skip

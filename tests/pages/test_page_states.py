@@ -100,7 +100,7 @@ def test_further_rows_come_alone_where_a_script_asks_and_as_a_page_where_a_perso
     cursor = sessions(reader).search(query).cursor
     url = f"/sessions?last=1h&cursor={cursor}"
     part, page = reader.client.get(url, headers=HTMX).text, reader.client.get(url).text
-    assert part.count("<tr data-row>") == page.count("<tr data-row>") == 3
+    assert part.count("<tr data-row>") == page.count("<tr data-row>") == len(reader.calls) - 1
     assert "<html" not in part
     assert "<html" in page
 

@@ -128,10 +128,9 @@ def test_what_cannot_be_searched_is_told_at_the_field(visit: Visit, site: Site) 
     visit.complaints.remove("Failed to load resource: the server responded with a status of 400 (Bad Request)")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_on_a_phone_nothing_scrolls_sideways(visit: Visit, site: Site, dark: bool) -> None:
-    page = open_search(visit, site, "?last=1h", width=390, dark=dark)
-    expect(page.locator("tr[data-row]")).to_have_count(4)
+def test_on_a_phone_nothing_scrolls_sideways(visit: Visit, site: Site) -> None:
+    page = open_search(visit, site, "?last=1h", width=390)
+    expect(page.locator("tr[data-row]", has_text="a.person.with.a.very.long")).to_be_visible()
     assert no_sideways_scroll(page)
 
 

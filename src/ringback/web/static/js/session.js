@@ -122,13 +122,14 @@ compareButton();
 const hash = location.hash.match(/^#m(\d+)$/)?.[1];
 if (hash) show(hash);
 
-// The failing arrow stands in the middle of a diagram that is higher than its window.
+// The failing arrow is in sight also where the diagram is larger than its window.
 function centreFailure() {
   const diagram = document.querySelector(".diagram");
-  const failing = diagram?.querySelector(".failing");
-  if (!failing || diagram.scrollHeight <= diagram.clientHeight) return;
-  const offset = failing.getBoundingClientRect().top - diagram.getBoundingClientRect().top;
-  diagram.scrollTop += offset - diagram.clientHeight / 2;
+  const arrow = diagram?.querySelector(".failing .line");
+  if (!arrow) return;
+  const [at, window_] = [arrow.getBoundingClientRect(), diagram.getBoundingClientRect()];
+  if (at.bottom > window_.bottom) diagram.scrollTop += at.top - window_.top - window_.height / 2;
+  if (at.right > window_.right) diagram.scrollLeft += at.right - window_.right + 24;
 }
 centreFailure();
 document.addEventListener("htmx:after:swap", centreFailure);
