@@ -37,7 +37,7 @@ def make(
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
-    hours: Annotated[int, Form()],
+    hours: Annotated[int, Form(ge=1, le=720)],
 ) -> Response:
     environment = sessions.open(session_id, reader.environments).session.environment
     try:
