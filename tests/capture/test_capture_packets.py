@@ -10,7 +10,7 @@ import pytest
 from wire import A6, B6, SDP, T0, A, B, ethernet, ipv4, ipv6, ok, payloads, pcap, read, read_frames, sip, tcp, udp
 
 from ringback.sessions.capture import hep
-from ringback.sessions.capture.ip import FRAGMENT_BYTES_HELD, FRAGMENT_TIMEOUT_US, FRAGMENTS_HELD
+from ringback.sessions.capture.ip import FRAGMENT_BYTES_HELD, FRAGMENT_TIMEOUT_US, FRAGMENTS_HELD, FRAGMENTS_OF_ONE
 from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, REASSEMBLED, Hop
 
 MESSAGE = sip(body=SDP)
@@ -233,6 +233,22 @@ def test_fragments_held_are_bounded() -> None:
         for number in range(FRAGMENT_BYTES_HELD // 60_000 + 9)
     ]
     assert read_frames(*big)[1].counters.ignored == {"fragment without its beginning": len(big)}
+
+
+def test_fragments_of_one_datagram_are_bounded() -> None:
+    many = [
+        ethernet(ipv4(b"x" * 16, identification=9, fragment=0x2000 | 2 * number))
+        for number in range(1, FRAGMENTS_OF_ONE + 50)
+    ]
+    assert read_frames(*many)[1].counters.ignored == {"fragment without its beginning": len(many)}
+
+
+def test_a_fragmented_datagram_may_hold_a_tunnel_whose_datagram_is_incomplete() -> None:
+    inner = ipv4(udp(MESSAGE)[:160], fragment=0x2000)
+    outer = ethernet(ipv4(inner[:80], 4, fragment=0x2000)), ethernet(ipv4(inner[80:], 4, fragment=10))
+    (sighting,), _ = read_frames(*outer)
+    assert sighting[2] == MESSAGE[:152]
+    assert sighting[3] & CUT_BY_CAPTURE
 
 
 def test_ipv6_fragments_and_other_extension_headers() -> None:

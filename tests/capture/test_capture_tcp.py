@@ -270,3 +270,18 @@ def test_hep_over_tcp_in_a_capture() -> None:
     stream = hep.encode(T0, inner, MESSAGE) + hep.encode(T0 + 1, inner, ok())
     assert found(opening(), *split(stream, 50, 600)) == [(T0, inner, MESSAGE, 0, ""), (T0 + 1, inner, ok(), 0, "")]
     assert found(opening(), segment(b"HEP3\0\x01" + struct.pack(">H", 1), 0)) == []
+
+
+def test_a_stream_in_single_bytes_costs_no_more_than_its_bytes() -> None:
+    """20,000 segments: were each looked at from the begin of its message, this would take minutes."""
+    message = sip(extra=[b"X-Long: " + b"x" * 4000], body=b"y" * 16_000)
+    frames = split(message, *range(1, len(message)))
+    assert payloads(found(opening(), *frames)) == [message]
+
+
+def test_a_head_without_end_is_given_up() -> None:
+    endless = b"INVITE sip:b SIP/2.0\r\n" + b"X: y\r\n" * 12_000
+    frames = [segment(endless[at : at + 1400], at) for at in range(0, len(endless), 1400)]
+    assert payloads(found(opening(), *frames, segment(MESSAGE, (len(frames) - 1) * 1400 + len(endless) % 1400))) == [
+        MESSAGE
+    ]

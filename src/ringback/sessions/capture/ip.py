@@ -14,6 +14,7 @@ UDP, TCP, SCTP, GRE, IP_IN_IP, IPV6_IN_IP = 17, 6, 132, 47, 4, 41
 
 FRAGMENTS_HELD = 1024  # datagrams of which fragments are missing
 FRAGMENT_BYTES_HELD = 8 << 20
+FRAGMENTS_OF_ONE = 256  # more are no datagram that a network carries
 FRAGMENT_OVERHEAD = 160  # bytes of memory that a held fragment costs beside its own
 FRAGMENT_TIMEOUT_US = 30_000_000
 
@@ -134,9 +135,6 @@ class Reassembler:
         self._held: dict[bytes, _Held] = {}
         self._bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def add(self, time_us: int, fragment: Fragment, interface: Interface) -> tuple[Datagram | None, list[Incomplete]]:
         """The datagram that the fragment completes, and those that had to be given up to keep the bounds."""
         given_up = self._expire(time_us)
@@ -155,6 +153,9 @@ class Reassembler:
             self._bytes += len(piece) - len(before) + (0 if before else FRAGMENT_OVERHEAD)
         if not fragment.more and not part.marks & CUT_BY_CAPTURE:
             held.total = fragment.offset + len(piece)
+        if len(held.parts) > FRAGMENTS_OF_ONE:
+            given_up.append(self._give_up(fragment.key))
+            return None, given_up
         if held.total is not None and held.size >= held.total:
             whole = self._joined(held)
             if len(whole) >= held.total:

@@ -75,19 +75,22 @@ class Dissector:
 
     def udp(self, seen: Seen, flow: bytes, payload: bytes, marks: int) -> None:
         """A UDP payload; `flow` is source and destination address, then both ports, as they stand on the wire."""
+        if payload[:1] >= b"\x80" and self.media.observe(seen.time_us, flow, payload):
+            return
         if (payload[:4] in REQUEST_WORDS or payload[:4] == RESPONSE_WORD) and looks_like_sip(payload):
             self._sip(seen, flow, payload, marks)
         elif payload.startswith(b"HEP3") or _is_old_hep(payload):
             self._hep(seen, payload)
         elif b"SIP/2.0" in payload and looks_like_sip(payload):
             self._sip(seen, flow, payload, marks)
-        elif not self.media.observe(seen.time_us, flow, payload):
+        else:
             self.ignored[_why_ignored(flow, payload)] += 1
 
     def finish(self, out: list[SightingTuple]) -> None:
         """The capture ends: messages of which a part is missing are told as far as they came."""
-        for incomplete in self._fragments.flush():
-            self._incomplete(out, incomplete)
+        while given_up := self._fragments.flush():  # a datagram may hold another, of a tunnel
+            for incomplete in given_up:
+                self._incomplete(out, incomplete)
         self._take(out, self._connections.flush())
 
     def _ip(self, seen: Seen, data: bytes, at: int, end: int, marks: int, depth: int) -> None:

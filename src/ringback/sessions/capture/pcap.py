@@ -98,7 +98,7 @@ class CaptureReader:
             yield from batch
 
     def batches(self) -> Iterator[list[SightingTuple]]:
-        """Lists of sightings, about a megabyte of the file each, some empty: for those in a hurry."""
+        """Lists of sightings, out of about 128 KiB of the file each, some empty: for those in a hurry."""
         counters, dissector = self.counters, self._dissector
         try:
             for frames in self._frames.runs():

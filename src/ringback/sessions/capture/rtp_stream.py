@@ -58,8 +58,7 @@ class RtpStream:
             self._not_counted -= 1
             self._base = self._highest = sequence
             self._cycles = 0
-        else:
-            return True  # out of order: it is not lost, and its delay is no jitter of the path
+        # Else out of order: not lost, and late, which jitter counts in order of arrival (section 6.4.1).
         if payload_type == self.payload_type and timestamp != self._last_timestamp:
             if self.clock_rate:
                 self._update_jitter(time_us, timestamp)

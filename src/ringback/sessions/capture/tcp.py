@@ -76,10 +76,6 @@ class Connections:
         self._with_gaps: set[bytes] = set()
         self._bytes = 0
 
-    @property
-    def bytes_held(self) -> int:
-        return self._bytes
-
     def segment(self, time_us: int, datagram: Datagram, interface: Interface) -> list[Found]:
         """What the segment completes, of its own stream and of the opposite one."""
         data, at, end = datagram.data, datagram.start, datagram.end

@@ -41,7 +41,7 @@ class WebSocketFramer:
     reason = "WebSocket without SIP"
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._segments = 0
         self._marks = 0
         self._message = b""  # of fragments that came so far
@@ -68,8 +68,8 @@ class WebSocketFramer:
                 break
             if end > len(self._buffer):
                 break
-            payload = _unmasked(self._buffer[start:end], mask)
-            self._buffer = self._buffer[end:]
+            payload = _unmasked(bytes(self._buffer[start:end]), mask)
+            del self._buffer[:end]
             if opcode > _BINARY:  # close, ping, pong may stand between the fragments of a message
                 continue
             self._message = payload if opcode != _CONTINUATION else self._message + payload
@@ -82,27 +82,29 @@ class WebSocketFramer:
         return found
 
     def gap(self) -> list[Framed]:
-        self._buffer = self._message = b""
+        self._buffer.clear()
+        self._message = b""
         self.in_step = self._opening = False
         return []
 
     def _get_in_step(self) -> bool:
         """Finds the first frame: behind the HTTP head, or at the start of a segment. False: not yet."""
-        if self._opening and is_handshake(self._buffer):
-            head, blank, rest = self._buffer.partition(b"\r\n\r\n")
-            if not blank:
-                if len(head) > _MAX_HANDSHAKE:
+        if self._opening and is_handshake(bytes(self._buffer)):
+            end = self._buffer.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._buffer) > _MAX_HANDSHAKE:
                     self.gap()
                 return False
-            self._buffer, self._opening = rest, False
-        elif not begins_with_sip_frame(self._buffer):
-            self._buffer = b""
+            del self._buffer[: end + 4]
+            self._opening = False
+        elif not begins_with_sip_frame(bytes(self._buffer)):
+            self._buffer.clear()
             return False
         self.in_step = True
         return True
 
 
-def _frame(data: bytes) -> tuple[bool, int, int, int, bytes] | None:
+def _frame(data: bytes | bytearray) -> tuple[bool, int, int, int, bytes] | None:
     """(final, opcode, start and end of the payload, masking key or b"") of the frame that begins `data`, None when
     its head is not complete. Reserved bits (compression) give an opcode that nobody knows."""
     if len(data) < 2:
@@ -115,7 +117,7 @@ def _frame(data: bytes) -> tuple[bool, int, int, int, bytes] | None:
         size = int.from_bytes(data[2:start])
     mask = b""
     if data[1] & 0x80:
-        mask = data[start : start + 4]
+        mask = bytes(data[start : start + 4])
         start += 4
     if len(data) < start:
         return None
