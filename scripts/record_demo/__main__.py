@@ -64,6 +64,7 @@ def record() -> None:
             nodes.chain(plan, recorder.address, folder, routes(stages.values()), TIMERS),
             Pbx(plan.pbx, plan.core, forwards(stages.values())) as pbx,
         ):
+            time.sleep(0.5)
             recorder.packets.clear()  # the chain's first OPTIONS
             told = [name for name in stages if name not in examples.AUDIO]
             with ThreadPoolExecutor(len(told)) as players:

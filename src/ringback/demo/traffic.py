@@ -11,7 +11,7 @@ from ringback.demo.copies import Original, Timed, again
 from ringback.demo.mix import MIX, TALKS
 
 HISTORY_S = 2 * 3600
-_APART_S = 6.0  # mean time between the starts of live sessions
+_APART_S = 3.0  # mean time between the starts of live sessions
 _FIRSTS_S = 20 * 60  # the recording itself, with the numbers that docs/demo.md names, lies in the last 20 minutes
 
 
@@ -31,7 +31,7 @@ def history(originals: Mapping[str, Original], now_us: int, seed: int = 1) -> li
 
 
 def live(originals: Mapping[str, Original], start_us: int, seed: int = 2) -> Iterator[Timed]:
-    """The present without an end, in order of time: a new session every few seconds."""
+    """The present without an end, in order of time: a new session every three seconds."""
     dice = random.Random(seed)
     names, weights = list(MIX), list(MIX.values())
     tie = count()
