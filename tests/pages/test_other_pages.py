@@ -72,6 +72,15 @@ def test_the_capture_page_refreshes_itself(visit: Visit, site: Site) -> None:
     expect(page.locator("#figures")).to_contain_text("192.0.2.10")
 
 
+def test_figures_that_can_no_longer_be_refreshed_are_called_old(visit: Visit, site: Site) -> None:
+    page = open_page(visit, site, "/capture")
+    page.context.set_offline(True)
+    expect(page.locator("#messages")).to_contain_text("what is shown may be old", timeout=10_000)
+    page.context.set_offline(False)
+    expect(page.locator("#messages")).not_to_contain_text("what is shown may be old", timeout=10_000)
+    visit.complaints.clear()
+
+
 def test_the_capture_page_says_when_no_collector_runs(visit: Visit, empty_site: Site) -> None:
     page = open_page(visit, empty_site, "/capture")
     expect(page.locator(".note.bad")).to_contain_text("has never run")

@@ -105,6 +105,17 @@ def test_further_rows_come_alone_where_a_script_asks_and_as_a_page_where_a_perso
     assert "<html" in page
 
 
+def test_further_rows_that_could_not_be_read_say_so_in_the_list_and_can_be_tried_again(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SessionService, "search", failing(SearchTimedOut("10 s were over")))
+    response = reader.client.get("/sessions?last=1h&cursor=abc", headers=HTMX)
+    assert response.status_code == 504
+    assert response.text.startswith('<tr class="more">')
+    assert "10 s were over" in response.text
+    assert 'hx-get="/sessions?last=1h&amp;cursor=abc"' in response.text
+
+
 def test_the_issue_of_a_session_that_is_gone_says_so_in_its_cell(reader: Reader) -> None:
     response = reader.client.get("/sessions/issues?id=20260101-00000000000000ff", headers=HTMX)
     assert response.status_code == 200

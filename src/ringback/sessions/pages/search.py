@@ -48,11 +48,13 @@ def search_page(
         # Times typed in the viewer's zone become moments, so that the URL means the same to everyone.
         return RedirectResponse(form.url(), status_code=303)
     result, problem, status = _search(sessions, form)
+    template = "sessions/search.html"
     tz = viewer_zone(request)
-    rows_only = form.value("cursor") and request.headers.get("HX-Request")
+    if form.value("cursor") and "hx-request" in request.headers:
+        template = "sessions/search_rows.html" if result else "sessions/rows_problem.html"
     return render(
         request,
-        "sessions/search_rows.html" if rows_only and result else "sessions/search.html",
+        template,
         status_code=status,
         form=form,
         result=result,

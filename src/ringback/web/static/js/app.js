@@ -1,5 +1,5 @@
 // What every page does: theme, the viewer's zone, copy buttons, menus and dialogs, and the CSRF token of requests.
-import { csrfToken, setCookie } from "./browser.js";
+import { csrfToken, say, setCookie } from "./browser.js";
 
 function themeToggle() {
   const button = document.querySelector("[data-theme-toggle]");
@@ -52,6 +52,14 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("htmx:config:request", (event) => {
   event.detail.ctx.request.headers["X-CSRF-Token"] = csrfToken();
+});
+
+// A page that refreshes itself must not pass off old figures as new ones.
+const UNREACHED = "The server cannot be reached; what is shown may be old.";
+document.addEventListener("htmx:error", () => say(UNREACHED, "bad"));
+document.addEventListener("htmx:after:swap", () => {
+  const note = document.querySelector("#messages .note.bad");
+  if (note?.textContent === UNREACHED) note.remove();
 });
 
 themeToggle();

@@ -23,7 +23,9 @@ async function expand(number, open = true) {
 async function fragment(url) {
   let text = "";
   try {
-    const response = await fetch(url, { headers: { "HX-Request": "true", Accept: "text/html" } });
+    const response = await fetch(url, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
+    const login = response.headers.get("HX-Redirect");
+    if (login) location.assign(login);
     if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
     text = await response.text();
   } catch (error) {
