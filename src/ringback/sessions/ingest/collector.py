@@ -83,12 +83,14 @@ class _Collector:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        # Ctrl-C goes to the whole group: the children inherit that it is ignored, and are told by their pipes.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         readers = []
         try:
             pipes = await self._start_workers()
             await self._start_receiver(pipes)
+            loop.add_signal_handler(signal.SIGINT, self._stop.set)
             readers = [asyncio.create_task(_read_reports(child)) for child in self._children]
             self._streams = await self._listen()
             endings = [asyncio.create_task(child.process.wait()) for child in self._children]

@@ -250,7 +250,6 @@ class Receiver:
 
 def main() -> None:
     configuration = orjson.loads(sys.stdin.buffer.readline())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the collector tells us
     receiver = Receiver(configuration["sockets"], configuration["pipes"], configuration["allowed"])
     signal.signal(signal.SIGTERM, receiver.stop)
     try:

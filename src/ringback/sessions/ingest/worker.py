@@ -260,7 +260,6 @@ def main() -> None:
     configure_logs(configuration.log_format, f"collect-{configuration.number}")
     rules = load_rules(Path(configuration.rules)) if configuration.rules else DEFAULT_RULES
     worker = Worker(configuration, open_store(configuration.store_url), rules)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the pipes' ends tell us
     signal.signal(signal.SIGTERM, worker.hurry)
     gc.disable()
     worker.run([0] if configuration.udp_pipe is None else [0, configuration.udp_pipe])
