@@ -273,6 +273,15 @@ def test_log_pages_go_on_in_both_directions(store: EventStore) -> None:
         store.search_logs(replace(ANY_LOG, words="odd"), 7, store.search_logs(ANY_LOG, 7).cursor)
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_page_holds_at_least_one_row(store: EventStore, limit: int) -> None:
+    write(store, leg(1))
+    with pytest.raises(ValueError, match="page"):
+        store.search(ANY_TIME, limit)
+    with pytest.raises(ValueError, match="page"):
+        store.search_logs(ANY_LOG, limit)
+
+
 def test_lines_of_one_second_keep_their_time_and_their_order(store: EventStore) -> None:
     store.write_logs([line(0, f"{at:04}") for at in range(1500)])
     store.write_logs([line(0, f"{at:04}") for at in range(1500, 3000)])

@@ -275,7 +275,7 @@ class SegmentStatus:
     logs: int
     first_us: int
     last_us: int
-    problem: str = ""  # why it cannot be read, "" when it can
+    problem: str = ""  # what is wrong with it (it cannot be read, its last writes were lost), "" when nothing is
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +305,16 @@ class EventStore(Protocol):
         ...
 
     def mark(self, name: str) -> str | None:
-        """The writer's progress of that name, as last stored by `write`."""
+        """The writer's progress of that name, as last stored by `write`; None: never, or its day was dropped."""
         ...
 
     def search(
         self, query: LegQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LegPage:
-        """Newest first by (started_us, ref). Rows of one Call-ID are not merged here."""
+        """Newest first by (started_us, ref). Rows of one Call-ID are not merged here.
+
+        A cursor goes on with the very same query. Raises BadCursor; ValueError for a limit below 1.
+        """
         ...
 
     def by_keys(
@@ -323,11 +326,11 @@ class EventStore(Protocol):
         limit: int = 200,
         deadline_s: float = 10.0,
     ) -> list[LegRow]:
-        """Legs that carry any of the correlation keys and overlap the interval."""
+        """Legs that carry any of the correlation keys and overlap the interval, the first `limit` by their start."""
         ...
 
     def blocks(self, legs: Sequence[LegRow], deadline_s: float = 10.0) -> list[BlockSlice]:
-        """Where the messages of the legs lie, in order of time."""
+        """Where the messages of the legs lie, in order of time. The legs were written or read, whenever that was."""
         ...
 
     def histogram(self, query: LegQuery, width_us: int, deadline_s: float = 10.0) -> list[Bucket]:

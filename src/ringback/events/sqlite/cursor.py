@@ -38,6 +38,13 @@ def written(place: Place, query: LegQuery | LogQuery) -> str:
     return base64.urlsafe_b64encode(body + _mac(body, query)).decode()
 
 
+def checked_limit(limit: int) -> int:
+    """Raises ValueError for a page of nothing: its cursor would lead nowhere."""
+    if limit < 1:
+        raise ValueError(f"a page of {limit} rows")
+    return limit
+
+
 def parsed(text: str | None, query: LegQuery | LogQuery) -> Place | None:
     """Raises BadCursor for what is no cursor of this query."""
     if text is None:

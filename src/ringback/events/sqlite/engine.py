@@ -79,7 +79,7 @@ class SqliteEventStore:
     def search(
         self, query: LegQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LegPage:
-        deadline = Deadline(deadline_s)
+        deadline, limit = Deadline(deadline_s), cursors.checked_limit(limit)
         place = cursors.parsed(cursor, query)
         found: list[tuple[Place, LegRow]] = []
         for midnight, files in reversed(self._days("sip", query.start_us, query.end_us)):
@@ -160,7 +160,7 @@ class SqliteEventStore:
     def search_logs(
         self, query: LogQuery, limit: int = 500, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LogPage:
-        deadline = Deadline(deadline_s)
+        deadline, limit = Deadline(deadline_s), cursors.checked_limit(limit)
         place = cursors.parsed(cursor, query)
         backwards = query.newest_first
         days = self._days("log", query.start_us, query.end_us)
