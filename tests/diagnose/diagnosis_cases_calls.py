@@ -134,6 +134,8 @@ CASES = {
         shows=(
             NODES + DIAL + CANCEL.replace("+.001  alice -> edge  CANCEL", "+20    alice -> edge  CANCEL"),
             NODES + DIAL + _RING_TIMER.format(after=10, answer="408"),
+            # the node that took the call reports the time-out itself
+            _TO_EDGE.split("    +.001  edge -> bob")[0] + "    +32 edge -> alice 408\n    +.01 alice -> edge ACK\n",
             # the capture goes on for long after it
             NODES + DIAL + wait(60),
         ),

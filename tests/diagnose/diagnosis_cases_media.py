@@ -141,6 +141,8 @@ CASES = {
         near=(
             _direct(media=_BOTH),
             _direct(),
+            # what came before the answer came from somewhere else, as an announcement does
+            _direct(answer="sdp=PCMA@198.51.100.200:7000", media="    0.5 edge => alice PCMA 1.6s\n"),
             # only one direction was asked for
             _direct(answer="sdp=PCMA/sendonly", media="    2.2 edge => alice PCMA 20s\n"),
             # early media only
@@ -158,6 +160,7 @@ CASES = {
             _direct(),
             _direct(media=_BOTH),
             _direct(media="    2.2 alice => edge PCMA 20s\n"),
+            _direct(answer="sdp=PCMA@198.51.100.200:7000", media="    0.5 edge => alice PCMA 1.6s\n"),
             _direct(lasts=1, media="    0.5 edge => alice PCMA 1.6s\n"),
         ),
     ),

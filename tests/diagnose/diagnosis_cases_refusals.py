@@ -103,7 +103,10 @@ CASES = {
             _ended("484 Address Incomplete") + _RETRIED.format(number="186603337771") + hang_up(),
         ),
     ),
-    "number-changed": Case(shows=(_ended("410 Gone"), _q850("500", 22)), near=(_ended("404"), _ended("301 Moved Permanently"))),
+    "number-changed": Case(
+        shows=(_ended("410 Gone"), _q850("500", 22)),
+        near=(_ended("404"), _ended("301 Moved Permanently")),
+    ),
     "ambiguous-number": Case(shows=(_ended("485 Ambiguous"),), near=(_ended("484 Address Incomplete"), _ended("404"))),
     "loop-detected": Case(
         shows=(_LOOP.format(answer="482 Loop Detected"), _ended("483 Too Many Hops"), _q850("500", 25)),
@@ -145,7 +148,8 @@ CASES = {
     ),
     "method-not-supported": Case(
         shows=(
-            _ended("405 Method Not Allowed", "Allow: OPTIONS, REGISTER"), _ended("501 Not Implemented"), _q850("500", 79),
+            _ended("405 Method Not Allowed", "Allow: OPTIONS, REGISTER"),
+            _OPTIONS.replace("OPTIONS", "SUBSCRIBE").format(answer="489 Bad Event"), _ended("501 Not Implemented"), _q850("500", 79),
             NODES + TALK + _IN_CALL.format(method="REFER", answer="405 Method Not Allowed") + hang_up(),
         ),
         near=(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from diagnosis_ladders import DIAL, HEALTHY, NODES, TALK, hang_up, refused
-from scenario import play
 
 from ringback.sessions.correlate import build_sessions
 from ringback.sessions.diagnose import CatalogueError, diagnose, load_catalogue
 from ringback.sessions.diagnose.catalogue import BUILT_IN, Catalogue, read_catalogue
 from ringback.sessions.diagnose.facts.reasons import Q850_MEANINGS, TELLING_CAUSES
 from ringback.sessions.story import Issue
+from scenario import play
 
 OWN = """
 id = "trunk-full"

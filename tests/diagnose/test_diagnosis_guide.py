@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import test_diagnosis_cases
-from scenario import play
 
 from ringback.sessions.correlate import build_sessions
 from ringback.sessions.diagnose import diagnose, load_catalogue
 from ringback.sessions.diagnose.guide import check_guide, guide_html, write_guide
+from scenario import play
 
 DOCS = Path(__file__).parents[2] / "docs" / "troubleshooting"
 

@@ -12,6 +12,8 @@ from ringback.sessions.diagnose.facts.legs import LegFacts
 from ringback.sessions.story import Arrow, Session, StreamReport
 
 # Payloads that carry no speech: two sides that share nothing else have no codec in common.
+DYNAMIC_TYPES = 96  # payload types below are fixed by RFC 3551
+COMFORT_NOISE = 13
 NO_SPEECH = frozenset({"telephone-event", "cn", "red", "rtx", "ulpfec"})
 
 
@@ -107,6 +109,9 @@ def in_common(one: MediaSection, other: MediaSection) -> bool:
     """Whether the sections share a speech codec. A type without a name may be anything, so it counts as shared."""
     if any(not codec.name for section in (one, other) for codec in section.codecs):
         return True
+    fixed = {codec.payload_type for codec in one.codecs if codec.payload_type < DYNAMIC_TYPES} - {COMFORT_NOISE}
+    if fixed & {codec.payload_type for codec in other.codecs}:
+        return True  # whatever rtpmap calls it: G729, G729A, G729a
     theirs = {(codec.name.lower(), codec.clock_rate) for codec in other.codecs}
     return any(
         (codec.name.lower(), codec.clock_rate) in theirs
@@ -144,8 +149,8 @@ def listening_of(session: Session, leg: LegFacts, negotiations: Sequence[Negotia
     caller_sockets: set[str] = set()
     callee_sockets: set[str] = set()
     for one in negotiations:
-        offered = _sockets(one.offer)
-        answered = _sockets(one.answer) if one.answer else set()
+        offered = sockets_of(one.offer)
+        answered = sockets_of(one.answer) if one.answer else set()
         by_caller = (leg.dialog.side(one.attempt) == "caller") == (one.offer_arrow is one.attempt.request)
         (caller_sockets if by_caller else callee_sockets).update(offered)
         (callee_sockets if by_caller else caller_sockets).update(answered)
@@ -162,7 +167,7 @@ def _later(streams: Sequence[StreamReport], dialog: Dialog) -> tuple[StreamRepor
     return tuple(one for one in streams if one.from_report or one.ended_us > dialog.answered_us + 500_000)
 
 
-def _sockets(sdp: Sdp) -> set[str]:
+def sockets_of(sdp: Sdp) -> set[str]:
     return {
         f"[{one.address}]:{one.port}" if ":" in one.address else f"{one.address}:{one.port}"
         for one in sdp.media

@@ -26,10 +26,9 @@ class Binding:
 
 
 def bindings_of(leg: LegFacts) -> tuple[Binding, ...]:
-    """In order of time."""
+    """In order of time, whoever sent them."""
     found = []
-    for one in leg.tries:
-        attempt = one.attempt
+    for attempt in leg.attempts:
         if attempt.method == "REGISTER" and attempt.request and attempt.final and attempt.code < 300:
             found.append(_binding(attempt, attempt.request, attempt.final))
     return tuple(found)

@@ -23,6 +23,7 @@ FLAPPING_CONTACTS = 3  # changes of the contact's address
 FLAPPING_WITHIN_US = 3_600_000_000  # all of it within an hour
 EARLY_REFRESHES = 4  # accepted registrations in a row that came much sooner than they had to
 EARLY_SHARE = 0.2  # of the granted time
+EARLY_US = 60_000_000  # and sooner than this: slower ones hardly load anything
 OVERWRITES = 2  # times that one device's binding pushed out the other's, and back
 
 _NONCE = re.compile(
@@ -214,7 +215,7 @@ def _flapping(bindings: list[Binding]) -> str:
     early = [
         after
         for before, after in pairwise(kept)
-        if after.arrow.time_us - before.arrow.time_us < EARLY_SHARE * before.expires_s * 1e6
+        if after.arrow.time_us - before.arrow.time_us < min(EARLY_US, EARLY_SHARE * before.expires_s * 1e6)
     ]
     if len(early) >= EARLY_REFRESHES:
         return (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ringback.sessions.diagnose.facts import Facts
 from ringback.sessions.diagnose.facts.dialogs import Dialog
 from ringback.sessions.diagnose.facts.legs import LegFacts
-from ringback.sessions.diagnose.facts.media import Hold, audio_of, holds_of
+from ringback.sessions.diagnose.facts.media import Hold, audio_of, holds_of, sockets_of
 from ringback.sessions.diagnose.facts.reasons import words_of
 from ringback.sessions.diagnose.finding import Finding, evidence, remarks
 from ringback.sessions.diagnose.telling import who
@@ -19,6 +19,7 @@ MOS_LIMIT = 3.6  # "many users dissatisfied" below (G.107 annex B)
 LOSS_LIMIT = 3.0  # per cent
 JITTER_LIMIT = 30.0  # milliseconds
 ENOUGH_PACKETS = 100  # two seconds of speech: fewer say nothing of quality
+ALL_LOST = 99.5  # per cent
 HEARD_PACKETS = 25  # half a second
 HEARD_CALL_US = 3_000_000  # shorter calls may end before the second side has spoken
 _MEDIA_TIMEOUT = re.compile(
@@ -47,7 +48,7 @@ def one_way_audio(facts: Facts) -> Finding | None:
 
 @remarks("no-audio", "how")
 def no_audio(facts: Facts) -> Finding | None:
-    """An answered call whose end says that no media came, whose reports count none, or whose media ended at the answer."""
+    """A BYE that names missing media, reports that count nothing but loss, or media that ended with the answer."""
     for leg in facts.legs.values():
         dialog = leg.dialog
         if dialog is None:
@@ -60,36 +61,47 @@ def no_audio(facts: Facts) -> Finding | None:
         if _lasted(facts, dialog) < HEARD_CALL_US or _held_from_start(facts, leg):
             continue
         own = [one for one in facts.session.media if one.leg in ("", leg.leg.call_id)]
-        heard = [
-            one for one in own if one.packets and (one.from_report or one.ended_us > dialog.answered_us + 500_000)
-        ]
-        if own and not heard and not _media_elsewhere(facts, leg):
-            counted_none = all(not one.packets for one in own)
-            how = "the media reports count no packet at all"
-            if not counted_none:
-                how = "media ran only before the answer, and none after it"
+        how = _nothing_heard(facts, leg, dialog, own)
+        if how:
             shown = _with_media(facts, evidence((dialog.answer, "answered"), (bye, "hung up")), own)
             return Finding("no-audio", shown, {"how": how}, 0.85, by_absence=True)
     return None
 
 
-def _media_elsewhere(facts: Facts, leg: LegFacts) -> bool:
-    """Another leg of the session carries media: this one may be relayed where nothing was captured."""
-    return any(one.leg not in ("", leg.leg.call_id) and one.packets for one in facts.session.media)
+def _nothing_heard(facts: Facts, leg: LegFacts, dialog: Dialog, own: Sequence[StreamReport]) -> str:
+    """How it is known, "" when it is not."""
+    if not own:
+        return ""  # no media at all in the capture: it was not captured
+    if all(one.loss_percent is not None and one.loss_percent >= ALL_LOST for one in own):
+        return "the media reports count nothing but loss"
+    counted_streams = [one for one in own if not one.from_report]
+    ran_on = any(one.ended_us > dialog.answered_us + 500_000 for one in own)
+    elsewhere = any(one.leg not in ("", leg.leg.call_id) and one.packets for one in facts.session.media)
+    if ran_on or elsewhere or not counted_streams or len(counted_streams) < len(own):
+        return ""
+    stayed = {
+        socket for one in facts.negotiations[leg.leg.call_id][:1] if one.answer for socket in sockets_of(one.answer)
+    }
+    moved = any(one.answer for one in facts.negotiations[leg.leg.call_id][1:])
+    if moved or not any({one.source, one.destination} & stayed for one in counted_streams):
+        return ""  # with the answer or later it went to other addresses, which the capture may not see
+    return "media ran only before the answer, and none after it"
 
 
 def unheard_side(facts: Facts, call_id: str) -> str | None:
-    """The side of an answered leg from which nothing came while enough came from the other: "caller", "callee" or None."""
+    """The side of an answered leg from which nothing came while enough came from the other: "caller", "callee" or None.
+
+    Only packets that were counted prove it: that one side sends reports and the other does not is usual.
+    """
     leg = facts.legs[call_id]
     listening = next((one for one in facts.listening if one.leg == call_id), None)
     if listening is None or leg.dialog is None or _held_from_start(facts, leg):
         return None
-    to_caller, to_callee = _packets(listening.to_caller), _packets(listening.to_callee)
     if _lasted(facts, leg.dialog) < HEARD_CALL_US:
         return None
-    if to_callee >= HEARD_PACKETS and not to_caller:
+    if _packets(listening.to_callee) >= HEARD_PACKETS and not listening.to_caller:
         return "callee"
-    if to_caller >= HEARD_PACKETS and not to_callee:
+    if _packets(listening.to_caller) >= HEARD_PACKETS and not listening.to_callee:
         return "caller"
     return None
 
@@ -103,7 +115,7 @@ def _lasted(facts: Facts, dialog: Dialog) -> int:
 
 
 def _packets(streams: Sequence[StreamReport]) -> int:
-    return sum(one.packets for one in streams)
+    return sum(one.packets for one in streams if not one.from_report)
 
 
 def _held_from_start(facts: Facts, leg: LegFacts) -> bool:

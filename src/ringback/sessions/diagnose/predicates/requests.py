@@ -37,16 +37,16 @@ def loop_detected(facts: Facts, ending: Ending) -> Finding | None:
 
 @tells_ending("method-not-supported", "allowed", "consequence")
 def method_not_supported(facts: Facts, ending: Ending) -> Finding | None:
-    """405, 501 or Q.850 29, 69, 79 to the request that was to begin the session."""
+    """405, 489, 501 or Q.850 29, 69, 79 to the request that was to begin the session."""
     refusal = ending.refusal
-    if refusal is None or (refusal.bare_code not in (405, 501) and refusal.cause not in (29, 69, 79)):
+    if refusal is None or (refusal.bare_code not in (405, 489, 501) and refusal.cause not in (29, 69, 79)):
         return None
     values = ending_values(facts, ending) | {"allowed": _allowed(refusal.arrow), "consequence": ""}
     return Finding("method-not-supported", refusal_evidence(facts, ending, refusal), values)
 
 
 def _allowed(arrow: Arrow) -> str:
-    methods = arrow.sip.values("allow")
+    methods = arrow.sip.values("allow-events" if arrow.sip.status == 489 else "allow")
     return f" It says that it allows {wire_text(', '.join(methods))}." if methods else ""
 
 

@@ -156,13 +156,13 @@ def stuck_after_trying(facts: Facts, ending: Ending) -> Finding | None:
     if attempt is None or attempt.method != "INVITE" or ending.answered:
         return None
     hop = facts.stuck(attempt)
-    if hop is None or hop.request is None or (hop.final and hop.final.sip.status != 487):
+    if hop is None or hop.request is None or (hop.final and hop.final.sip.status not in (408, 487)):
         return None
     refusal = ending.refusal
     if (
         refusal
         and not ending.cancel
-        and (refusal.origin.hop is hop or refusal.code not in (408, 480, 487, 500, 503, 504))
+        and refusal.code not in ((408,) if refusal.origin.hop is hop else (408, 480, 487, 500, 503, 504))
     ):
         return None
     first = hop.request.time_us
