@@ -114,7 +114,10 @@ def test_an_uploaded_capture_is_searchable_and_a_bad_one_says_why(visit: Visit, 
     expect(page.locator(".uploads .tag")).to_have_count(2, timeout=60_000)
     expect(page.locator(".uploads li", has_text="good.pcap")).to_contain_text("1 SIP message in 1 leg")
     expect(page.locator(".uploads li", has_text="notes.txt")).to_contain_text("neither a pcap nor a pcapng")
-    page.click("text=Show its sessions")
+    page.set_input_files("#file", [good])
+    again = page.locator(".uploads li").first
+    expect(again).to_contain_text("In before", timeout=60_000)
+    again.get_by_text("Show its sessions").click()
     expect(page.locator("tr[data-row]")).to_contain_text("4930123123")
     visit.complaints.remove(
         "Failed to load resource: the server responded with a status of 422 (Unprocessable Entity)"

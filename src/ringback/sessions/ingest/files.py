@@ -158,7 +158,9 @@ class _Import:
             self._mark = _Mark.parse(mark)
             if self._mark.done is not None:
                 result.status = "already"
-                result.messages, result.legs = self._mark.done["messages"], self._mark.done["legs"]
+                figures = self._mark.done
+                result.messages, result.legs = figures["messages"], figures["legs"]
+                result.first_us, result.last_us = figures.get("first"), figures.get("last")
                 return
             result.status = "resumed"
         reader = read_capture(result.path)
@@ -220,7 +222,10 @@ class _Import:
         result.problem = reader.problem
         settled = table.finish(clock_us)
         if self._fed:
-            done = _Mark(self._fed, done={"messages": result.messages, "legs": result.legs})
+            figures = {"messages": result.messages, "legs": result.legs}
+            if result.first_us is not None and result.last_us is not None:
+                figures |= {"first": result.first_us, "last": result.last_us}
+            done = _Mark(self._fed, done=figures)
             if settled.settled or settled.counts:
                 self._write(settled, done)
             else:
