@@ -48,10 +48,10 @@ def outcome_of_final(
         if kind == "registration":
             return "unregistered" if removes else "registered"
         return "succeeded"
-    if kind == "registration":
-        return "rejected"
     if code < 400:
         return "redirected"
+    if kind == "registration":
+        return "rejected"
     if kind != "call":
         return "failed"
     if code in BUSY:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ringback.sessions.capture.sip import NotSip, SipMessage, parse
 from ringback.sessions.correlate import legs, linking
+from ringback.sessions.correlate.registrations import displacing_links
 from ringback.sessions.correlate.telling import tell
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules, correlation_keys
 from ringback.sessions.numbers import digits
@@ -39,6 +40,7 @@ def build_sessions(
     facts = [_facts(call_id, seen, messages, rules) for call_id, seen in by_leg.items()]
     links = linking.exact_links(facts)
     links += linking.uncertain_links(facts, links)
+    links += displacing_links((one for seen in by_leg.values() for one in seen), messages)
     logs_of: dict[str, list[LogLine]] = defaultdict(list)
     for log in logs:
         logs_of[log.call_id].append(log)

@@ -52,6 +52,9 @@ def _leg(call_id: str, arrows: Sequence[Arrow], transactions: Sequence[Transacti
     )
     if tries:
         leg.outcome = _outcome(leg, tries, final, until_us)
+        hung_up = any(one.method == "BYE" and one.in_dialog for one in transactions)
+        if hung_up and leg.outcome == "in_progress":
+            leg.outcome = "incomplete"  # it was answered and is over: the capture lacks the answer
     if leg.outcome == "answered" and final:
         leg.answered_us = final.time_us
         goodbyes = [one.request.time_us for one in transactions if one.method == "BYE" and one.request]

@@ -27,11 +27,11 @@ class Binding:
 
 def bindings_of(leg: LegFacts) -> tuple[Binding, ...]:
     """In order of time, whoever sent them."""
-    found = []
-    for attempt in leg.attempts:
-        if attempt.method == "REGISTER" and attempt.request and attempt.final and attempt.code < 300:
-            found.append(_binding(attempt, attempt.request, attempt.final))
-    return tuple(found)
+    return tuple(
+        _binding(attempt, attempt.request, attempt.final)
+        for attempt in leg.attempts
+        if attempt.method == "REGISTER" and attempt.request and attempt.final and attempt.code < 300
+    )
 
 
 def _binding(attempt: Attempt, request: Arrow, answer: Arrow) -> Binding:
