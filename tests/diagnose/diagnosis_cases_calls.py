@@ -223,11 +223,15 @@ CASES = {
             _TIMED_CALL + hang_up(90, "alice"),
             _TIMED_CALL + _FAILED_REFRESH + hang_up(1),
             NODES + TALK + hang_up(200, "bob", 'Reason: SIP;cause=408;text="Session timer expired"'),
+            NODES + TALK + hang_up(1800, "bob"),
         ),
         near=(
             _TIMED_CALL + hang_up(30),
             _TIMED_CALL + _REFRESH.format(answer="200 OK") + hang_up(40),
-            NODES + TALK + hang_up(1800),
+            NODES + TALK + hang_up(1795),
+            # refreshed all along, and hung up in the usual second by chance
+            NODES + TALK + _REFRESH.format(answer="200 OK").replace("        Session-Expires: 90;refresher=uac\n", "")
+            + hang_up(1754.9),
         ),
     ),
     "bye-unanswered": Case(
@@ -249,6 +253,22 @@ CASES = {
         shows=(
             _TWO_ROUTES.format(first="    +.1 gw1 -> edge 503\n    +.001 edge -> gw1 ACK"),
             _TWO_ROUTES.format(first=_AGAIN.replace("bob", "gw1")),
+            # the phone itself goes to the next server, with the next CSeq
+            """
+    alice = 198.51.100.23:5060  ua=Yealink
+    edge  = 192.0.2.10:5060     agent=101 node=edge cluster
+    edge2 = 192.0.2.11:5060     agent=102 node=edge cluster
+
+    0.000  alice -> edge   INVITE sip:18660333777@acme.example  from=12103355787 sdp
+    +.002  edge -> alice   503
+    +.010  alice -> edge   ACK
+    +.010  alice -> edge2  INVITE sip:18660333777@acme.example sdp
+    +.100  edge2 -> alice  180
+    +2     edge2 -> alice  200 OK sdp
+    +.030  alice -> edge2  ACK
+    +20    alice -> edge2  BYE
+    +.010  edge2 -> alice  200
+""",
         ),
         near=(
             # forwarded because it was busy

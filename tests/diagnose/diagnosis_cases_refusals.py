@@ -149,7 +149,8 @@ CASES = {
     "method-not-supported": Case(
         shows=(
             _ended("405 Method Not Allowed", "Allow: OPTIONS, REGISTER"),
-            _OPTIONS.replace("OPTIONS", "SUBSCRIBE").format(answer="489 Bad Event"), _ended("501 Not Implemented"), _q850("500", 79),
+            _OPTIONS.replace("OPTIONS", "SUBSCRIBE").format(answer="489 Bad Event"),
+            _ended("501 Not Implemented"), _q850("500", 79),
             NODES + TALK + _IN_CALL.format(method="REFER", answer="405 Method Not Allowed") + hang_up(),
         ),
         near=(

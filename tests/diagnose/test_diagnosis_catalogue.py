@@ -239,7 +239,7 @@ class TestBuiltIn:
 
 
 @pytest.mark.parametrize("cause", sorted(TELLING_CAUSES))
-@pytest.mark.parametrize("code", ["480", "500", "603"])
+@pytest.mark.parametrize("code", ["480", "603"])
 def test_a_telling_cause_decides_whatever_the_code_beside_it(cause: int, code: str) -> None:
     """RFC 3398 maps one cause to several codes and vendors disagree: the answer must not."""
     catalogue = load_catalogue()

@@ -63,7 +63,7 @@ def damaged(draw: st.DrawFn) -> Played:
     return played
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(damaged())
 def test_any_capture_is_diagnosed(played: Played) -> None:
     catalogue = load_catalogue()

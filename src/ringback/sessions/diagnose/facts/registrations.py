@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ringback.sessions.capture.address import Address
-from ringback.sessions.diagnose.facts.attempts import Attempt
 from ringback.sessions.diagnose.facts.legs import LegFacts
 from ringback.sessions.story import Arrow
 
@@ -34,7 +33,7 @@ def bindings_of(leg: LegFacts) -> tuple[Binding, ...]:
     )
 
 
-def _binding(attempt: Attempt, request: Arrow, answer: Arrow) -> Binding:
+def _binding(request: Arrow, answer: Arrow) -> Binding:
     contacts = request.sip.addresses("contact")
     first = contacts[0] if contacts else None
     listed = answer.sip.addresses("contact")

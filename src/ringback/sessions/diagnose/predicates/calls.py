@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ringback.sessions.diagnose.facts import Ending, Facts
 from ringback.sessions.diagnose.facts.attempts import Attempt, origin_of
@@ -19,6 +20,8 @@ KEPT_ON_US = 40_000_000  # a call that lasted longer than this was acknowledged 
 REPEATS_STOPPED_US = 16_000_000  # and its 200 was not sent again later than this
 EARLY_US = 32_000_000  # the side that waits for a refresh may hang up this much early (RFC 4028 section 10)
 LATE_US = 5_000_000
+USUAL_INTERVAL_US = 1_800_000_000  # RFC 4028 section 4
+EXACT_US = 1_000_000
 DROPPED_WITHIN_US = 5_000_000  # a BYE this soon after a failed refresh follows from it
 SHORT_US = 3_000_000
 CROSSED_US = 32_000_000
@@ -126,13 +129,28 @@ def session_timer_expired(facts: Facts, ending: Ending) -> Finding | None:
         lapse = f"The refresh by {who(facts, failed.hops[0].source)} {outcome}, and the call was dropped."
         return _timer_finding(facts, ending, dialog, interval, lapse, failed, 0.85)
     if timer is None:
-        return None
+        return _usual_interval(facts, ending, dialog)
     since = bye.time_us - timer.since_us
     early = min(EARLY_US, timer.interval_us // 3)
     if timer.interval_us - early - 2_000_000 <= since <= timer.interval_us + LATE_US:
         lapse = f"No refresh was seen in the {duration(since)} before the BYE."
         return _timer_finding(facts, ending, dialog, interval, lapse, None, 0.9)
     return None
+
+
+def _usual_interval(facts: Facts, ending: Ending, dialog: Dialog) -> Finding | None:
+    """No timer in the capture, but a call that ended to the second at the interval that nearly everyone uses."""
+    lasted = dialog.duration_us or 0
+    if dialog.changes or abs(lasted - USUAL_INTERVAL_US) > EXACT_US:
+        return None
+    interval = f"{USUAL_INTERVAL_US // 1_000_000:,} s"
+    lapse = (
+        f"No timer is in the capture, but the call ended {interval} after the answer, to the second: the usual one."
+    )
+    return replace(
+        _timer_finding(facts, ending, dialog, "an interval that the capture does not hold", lapse, None, 0.5),
+        severity="warning",
+    )
 
 
 def _failed_refresh(dialog: Dialog, bye: Arrow) -> Attempt | None:

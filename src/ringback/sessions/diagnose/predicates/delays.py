@@ -56,9 +56,11 @@ def _turns(facts: Facts) -> Iterator[tuple[Transaction, Transaction]]:
         for one in leg.tries:
             if one.attempt.method in ("INVITE", "MESSAGE"):
                 yield from _in_turn(_branch_sets(one.attempt))
+        if leg.method == "INVITE":
+            yield from _in_turn([[one.attempt.hops[0] for one in leg.tries]])
         made = facts.downstream(leg)
         firsts = [other.tries[-1].attempt for other in made]
-        yield from _in_turn([[attempt.hops[0] for attempt in firsts]], facts=firsts)
+        yield from _in_turn([[attempt.hops[0] for attempt in firsts]])
 
 
 def _branch_sets(attempt: Attempt) -> list[list[Transaction]]:
@@ -67,9 +69,7 @@ def _branch_sets(attempt: Attempt) -> list[list[Transaction]]:
     return [branches for branches in sets if len(branches) > 1]
 
 
-def _in_turn(
-    sets: list[list[Transaction]], facts: list[Attempt] | None = None
-) -> Iterator[tuple[Transaction, Transaction]]:
+def _in_turn(sets: list[list[Transaction]]) -> Iterator[tuple[Transaction, Transaction]]:
     for branches in sets:
         ordered = sorted(branches, key=began_us)
         for position, broken in enumerate(ordered):

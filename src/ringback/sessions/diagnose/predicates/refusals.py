@@ -18,7 +18,7 @@ from ringback.sessions.diagnose.telling import ending_values, refusal_evidence, 
 from ringback.sessions.diagnose.wording import duration, reason_text, said
 from ringback.sessions.story import Arrow
 
-RINGING_TIMER_US = 8_000_000  # a 480 this long after ringing began is a timer, not a phone that was off
+RINGING_TIMER_US = 5_000_000  # a 480 this long after ringing began is a timer, not a phone that was off
 
 _NOT_REGISTERED = re.compile(
     r"not (currently )?registered|unregistered|subscriber absent|not (found )?in (usr)?loc(ation)?\b|not online"
