@@ -61,7 +61,7 @@ def record() -> None:
     with tempfile.TemporaryDirectory(prefix="record-demo-") as temporary, Recorder() as recorder:
         folder = Path(temporary)
         with (
-            nodes.chain(plan, recorder.address, folder, routes(stages.values()), TIMERS),
+            nodes.chain(plan, nodes.Collector(*recorder.address), folder, routes(stages.values()), TIMERS),
             Pbx(plan.pbx, plan.core, forwards(stages.values())) as pbx,
         ):
             time.sleep(0.5)

@@ -41,29 +41,47 @@ class Timers:
     nonce_s: int = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Where the proxies send HEP3."""
+
+    address: str
+    port: int
+    tcp: bool = False
+    key: str = ""  # authentication key, chunk 0x000e
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Documented line of hep.cfg -> what it is here."""
+        transport = ";transport=tcp" if self.tcp else ""
+        key = f'\nmodparam("siptrace", "auth_key", "{self.key}")' if self.key else ""
+        documented = 'modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:9060")'
+        return {documented: documented.replace("127.0.0.1:9060", f"{self.address}:{self.port}{transport}") + key}
+
+
 @contextmanager
 def chain(
-    plan: Plan, hep: tuple[str, int], folder: Path, routes: Mapping[str, Route], timers: Timers = Timers()
+    plan: Plan, collector: Collector, folder: Path, routes: Mapping[str, Route], timers: Timers = Timers()
 ) -> Iterator[None]:
-    """edge1 and core1 run and answer while the context lasts; all they see goes to `hep` (address, port) as HEP3/UDP.
+    """edge1 and core1 run and answer while the context lasts; all they see goes to `collector`.
 
     Raises NodeFailed when one does not answer OPTIONS within 10 s.
     """
     with ExitStack() as running:
         for name, address in (("edge", plan.edge), ("core", plan.core)):
-            running.enter_context(_kamailio(name, plan, hep, folder / name, routes, timers))
+            running.enter_context(_kamailio(name, plan, collector, folder / name, routes, timers))
             _await_answer(address, folder / name / "log")
         yield
 
 
 @contextmanager
 def _kamailio(
-    name: str, plan: Plan, hep: tuple[str, int], folder: Path, routes: Mapping[str, Route], timers: Timers
+    name: str, plan: Plan, collector: Collector, folder: Path, routes: Mapping[str, Route], timers: Timers
 ) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     for source in CONFIGURATION.glob("*.cfg"):
         shutil.copy(source, folder)
-    _point_at(folder / "hep.cfg", CAPTURE_IDS[name], hep)
+    _point_at(folder / "hep.cfg", CAPTURE_IDS[name], collector)
     (folder / "site.cfg").write_text(_site(plan, timers, inv_margin_ms=0 if name == "core" else 4000))
     (folder / "routes.cfg").write_text(_routes(routes))
     with (folder / "log").open("wb") as log:
@@ -88,13 +106,11 @@ def _kamailio(
             process.wait(5)
 
 
-def _point_at(file: Path, capture_id: int, hep: tuple[str, int]) -> None:
+def _point_at(file: Path, capture_id: int, collector: Collector) -> None:
     """The documented hep.cfg with this node's capture id and this run's collector."""
     text = file.read_text()
-    for documented, here in (
-        ('"hep_capture_id", 101', f'"hep_capture_id", {capture_id}'),
-        ('"sip:127.0.0.1:9060"', f'"sip:{hep[0]}:{hep[1]}"'),
-    ):
+    changes = {'"hep_capture_id", 101': f'"hep_capture_id", {capture_id}', **collector.settings}
+    for documented, here in changes.items():
         if documented not in text:
             raise NodeFailed(f"{file.name} no longer says {documented}: adapt nodes.py")
         text = text.replace(documented, here)

@@ -53,19 +53,20 @@ class Provider:
 
 
 @contextmanager
-def provider(folder: Path, scenarios: list[str]) -> Iterator[Provider]:
-    """Everything runs while the context lasts, and nothing afterwards."""
+def provider(folder: Path, scenarios: list[str], *, tcp: bool = False, key: str = "") -> Iterator[Provider]:
+    """Everything runs while the context lasts, and nothing afterwards. `tcp`: the proxies send HEP over TCP; `key`: they
+    give it, and the server wants it."""
     plan = loopback()
     stages = set_stages(plan, scenarios)
     data = folder / "data"
-    with serving(data, wait_for="HEP: tcp") as server:
+    with serving(data, wait_for="HEP: tcp", environ={"RINGBACK_HEP_KEY": key}) as server:
         token = command("token", "create", "tests", "--data", str(data))
         assert token.returncode == 0, token.stderr
         bearer = {"Authorization": f"Bearer {token.stdout.strip()}"}
-        host, _, port = server.hep["udp"].rpartition(":")
+        host, _, port = server.hep["tcp" if tcp else "udp"].rpartition(":")
         with (
             httpx2.Client(base_url=f"{server.web}/api/v1", headers=bearer, timeout=30) as api,
-            nodes.chain(plan, (host, int(port)), folder, routes(stages.values()), TIMERS),
+            nodes.chain(plan, nodes.Collector(host, int(port), tcp, key), folder, routes(stages.values()), TIMERS),
             Pbx(plan.pbx, plan.core, forwards(stages.values())),
         ):
             api.put("/nodes", json={"nodes": _register(plan)}).raise_for_status()

@@ -158,3 +158,17 @@ def _recorded_ladder(scenario: str) -> list[str]:
 
 def _lane(label: str) -> str:
     return lanes([label])[0]
+
+
+@pytest.mark.timeout(90)
+def test_hep_over_tcp_with_a_key(tmp_path: Path) -> None:
+    if missing := missing_tools(*TOOLS):
+        pytest.skip(missing)
+    with provider(tmp_path, ["unknown-number"], tcp=True, key="open sesame") as running:
+        ended = running.play("unknown-number")
+        _, number = running.numbers("unknown-number")
+        while not (found := running.ask("/sessions", number=number)["sessions"]):
+            assert time.monotonic() < ended + 10, running.ask("/status")
+            time.sleep(0.1)
+        assert found[0]["outcome"] == "failed"
+        assert running.ask("/status")["collector"]["lost"] == {}
