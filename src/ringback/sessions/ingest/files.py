@@ -165,7 +165,6 @@ class _Import:
             result.status = "resumed"
         reader = read_capture(result.path)
         clock_us = 0
-        replaying = self._mark.messages > 0
         for messages in _cut(reader, self._mark):
             self._table.add(messages)
             self._fed += len(messages)
@@ -175,15 +174,12 @@ class _Import:
             taken = self._table.take(clock_us)
             if self._fed <= self._mark.messages:
                 stored(taken)  # by the import before
+                if self._fed == self._mark.messages:
+                    self._find_again(self._table.open_rows())
                 continue
-            if replaying:
-                self._find_again(self._table.open_rows())
-                replaying = False
             self._write(taken, _Mark(self._fed))
             if progress:
                 progress(ImportProgress(result.path, reader.fraction, reader.counters.sip_messages))
-        if replaying:
-            self._find_again(self._table.open_rows())
         result.last_us = clock_us or None
         self._finish(reader, clock_us)
         if progress:

@@ -54,7 +54,7 @@ class OpenLeg:
         self.pending: list[SightingTuple] = []
         self.seen: set[int] = set()
         self.hops: set[int] = set()
-        self.counted = ""  # the outcome the roll-ups hold
+        self.counted: str | None = ""  # the outcome the roll-ups hold; None: a later row of the leg counts it
         self.changed = False  # besides new messages
         self.finished = False
         self.last_us = 0  # on the table's clock
@@ -82,6 +82,7 @@ class OpenLeg:
             if name not in ("row", "day_start", "day_end", "pending", "changed", "hops", "other_day"):
                 setattr(leg, name, getattr(self, name))
         leg.other_day, self.other_day = self, None
+        self.counted = None
         return leg
 
     def again(self, first_line: bytes) -> None:

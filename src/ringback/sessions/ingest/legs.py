@@ -186,7 +186,7 @@ class LegTable:
         environment = self.environment
         for leg in chain(taken.legs, taken.settled):
             outcome = leg.row.outcome
-            if outcome != leg.counted:
+            if outcome != leg.counted and leg.counted is not None:
                 minute = leg.begun_us - leg.begun_us % MINUTE_US
                 if leg.counted:
                     counts[environment, minute, leg.counted] -= 1
