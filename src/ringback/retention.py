@@ -1,4 +1,5 @@
-"""What is past its days is dropped, whole day segments at a time."""
+"""What is past its days is dropped, whole day segments at a time. The days count from when something happened or, for an
+old capture that is imported, from when it was stored: nobody looks at what is gone within the hour."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def drop_expired(settings: Settings) -> list[str]:
         store = open_store(settings.store_url)
         try:
             for kind, kept in days.items():
-                dropped += store.drop_before(kind, now - kept * DAY_US)
+                before = now - kept * DAY_US
+                dropped += store.drop_before(kind, before, written_before_us=before)
         finally:
             store.close()
     except (EventStoreError, OSError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from event_rows import ANY_LOG, ANY_TIME, MIDNIGHT, MINUTE, NOON, SECOND, block, found, leg, line, lines, short, write
 
+from ringback import clock
 from ringback.events import (
     DAY_US,
     BadCursor,
@@ -172,6 +173,15 @@ def test_a_mark_is_stored_with_its_batch_and_the_latest_counts(store: EventStore
     assert store.mark("import:") is None
 
 
+def test_the_latest_mark_counts_where_the_clock_stands_still(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now_us", lambda: NOON)
+    for value in ("9", "100", "11"):
+        store.write(Batch([leg(1, started_us=NOON + int(value) % 3 * DAY_US)], [], marks={"import:f00": value}))
+        assert store.mark("import:f00") == value
+
+
 def test_an_empty_batch_changes_nothing(store: EventStore) -> None:
     store.write(Batch([], []))
     store.write_logs([])
@@ -323,6 +333,14 @@ def test_retention_drops_whole_days_of_one_kind(store: EventStore, opened: OpenS
     assert lines(store) == []
     write(store, leg(4))
     assert found(reader) == found(opened()) == ["2", "4"]
+
+
+def test_an_old_day_that_was_written_lately_stays_where_retention_says_so(store: EventStore) -> None:
+    write(store, leg(1))
+    began = clock.now_us()
+    assert store.drop_before("sip", MIDNIGHT + DAY_US, written_before_us=began - DAY_US) == []
+    assert found(store) == ["1"]
+    assert store.drop_before("sip", MIDNIGHT + DAY_US, written_before_us=began + DAY_US) == ["sip-2026-11-22"]
 
 
 def test_a_leg_goes_on_being_written_after_its_day_was_dropped(store: EventStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import time
 from dataclasses import replace
@@ -42,6 +43,10 @@ def test_days_past_their_time_are_dropped_and_no_others(settings: Settings) -> N
     assert ingest_logs(store, b"\n".join(lines)).accepted == 4
     store.close()
     assert len(days(settings)) == 4
+    assert drop_expired(settings) == []  # all of it was stored just now
+    long_ago = (clock.now() - timedelta(days=11)).timestamp()
+    for file in settings.events_folder.iterdir():
+        os.utime(file, (long_ago, long_ago))
     dropped = drop_expired(settings)
     assert len(dropped) == 2
     assert sorted(days(settings)) == sorted(f"{moment:%Y-%m-%d}" for moment in moments[:2])

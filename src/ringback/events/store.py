@@ -344,8 +344,9 @@ class EventStore(Protocol):
 
     def status(self) -> StoreStatus: ...
 
-    def drop_before(self, kind: str, before_us: int) -> list[str]:
-        """Retention: unlinks whole segments of days that ended before `before_us`. Returns their names."""
+    def drop_before(self, kind: str, before_us: int, *, written_before_us: int | None = None) -> list[str]:
+        """Retention: unlinks whole segments of days that ended before `before_us`; with `written_before_us` only those
+        that nothing was written to since, so that an old capture stays for a while. Returns their names."""
         ...
 
     def close(self) -> None: ...

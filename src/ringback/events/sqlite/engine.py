@@ -51,13 +51,16 @@ class SqliteEventStore:
         self._folder = Folder(path)
         self._readers = Readers()
         self._writing = threading.Lock()
+        self._marked_us = 0
         self._sip = Writers(self._folder, SipWriter)
         self._log = Writers(self._folder, LogWriter)
 
     def write(self, batch: Batch) -> None:
         days = {self._folder.main("sip", midnight): day for midnight, day in _by_day(batch).items()}
         with self._writing:
-            self._sip.write({file: partial(_stage, day=day) for file, day in days.items()})
+            # Later than the mark before it even where the clock stands still or goes back.
+            self._marked_us = max(clock.now_us(), self._marked_us + 1)
+            self._sip.write({file: partial(_stage, day=day, marked_us=self._marked_us) for file, day in days.items()})
 
     def write_logs(self, records: Sequence[LogRecord]) -> None:
         days: dict[SegmentFile, list[LogRecord]] = defaultdict(list)
@@ -185,10 +188,11 @@ class SqliteEventStore:
         segments = [segment for file in self._folder.segments() if (segment := self._segment_status(file))]
         return StoreStatus("sqlite", segments, shutil.disk_usage(self._folder.path).free)
 
-    def drop_before(self, kind: str, before_us: int) -> list[str]:
+    def drop_before(self, kind: str, before_us: int, *, written_before_us: int | None = None) -> list[str]:
         dropped = []
         for file in self._folder.segments(kind):
-            if file.end_us <= before_us:
+            fresh = written_before_us is not None and file.written_us() >= written_before_us
+            if file.end_us <= before_us and not fresh:
                 self._folder.remove(file)
                 self._readers.forget(file)
                 dropped.append(file.name)
@@ -262,8 +266,8 @@ def _by_day(batch: Batch) -> dict[int, _Day]:
     return days
 
 
-def _stage(writer: SipWriter, day: _Day) -> None:
-    writer.stage(day.legs, day.blocks, day.counts, day.marks)
+def _stage(writer: SipWriter, day: _Day, marked_us: int) -> None:
+    writer.stage(day.legs, day.blocks, day.counts, day.marks, marked_us)
 
 
 def _place(file: SegmentFile, leg: LegRow) -> Place:

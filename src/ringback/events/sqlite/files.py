@@ -81,6 +81,13 @@ class SegmentFile:
         except FileNotFoundError:
             return ""
 
+    def written_us(self) -> int:
+        """When the last batch was acknowledged; 0 when nothing was, or the file is gone."""
+        try:
+            return self.beside("-seq").stat().st_mtime_ns // 1000
+        except FileNotFoundError:
+            return 0
+
     def acknowledged(self) -> int:
         """Number of the last batch whose write returned; 0 when none is on record."""
         try:
