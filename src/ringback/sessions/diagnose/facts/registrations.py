@@ -27,7 +27,7 @@ class Binding:
 def bindings_of(leg: LegFacts) -> tuple[Binding, ...]:
     """In order of time, whoever sent them."""
     return tuple(
-        _binding(attempt, attempt.request, attempt.final)
+        _binding(attempt.request, attempt.final)
         for attempt in leg.attempts
         if attempt.method == "REGISTER" and attempt.request and attempt.final and attempt.code < 300
     )
