@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from zlib import crc32
 
-from ringback import clock
 from ringback.events.sqlite import rows
 from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.parts import COUNT_BITS
@@ -101,8 +100,10 @@ class SipWriter(SegmentWriter):
         blocks: Sequence[BlockWrite],
         counts: Iterable[tuple[str, int, str, int]],
         marks: Mapping[str, str],
+        marked_us: int,
     ) -> None:
-        """Into the open transaction. The legs learn of it when `committed`."""
+        """Into the open transaction. The legs learn of it when `committed`. Of marks of one name in several days the
+        one with the highest `marked_us` counts."""
         self._fresh_routes.clear()
         new: list[LegRow] = []
         changed: list[tuple[LegRow, Known]] = []
@@ -131,12 +132,10 @@ class SipWriter(SegmentWriter):
         self._update(changed, heads)
         self._insert(new, ids, heads, slice_)
         self._count(counts)
-        if marks:
-            now = clock.now_us()
-            self.executemany(
-                "INSERT OR REPLACE INTO mark VALUES (?, ?, ?)",
-                [(name, value, now) for name, value in marks.items()],
-            )
+        self.executemany(
+            "INSERT OR REPLACE INTO mark VALUES (?, ?, ?)",
+            [(name, value, marked_us) for name, value in marks.items()],
+        )
         last_us = max((block.ended_us for block in blocks), default=0)
         last_us = max([last_us, *(leg.ended_us for leg in new)])
         self.grow_slice(slice_, ids.values(), sum(block.messages for block in blocks), last_us)
