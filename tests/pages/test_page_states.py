@@ -163,14 +163,25 @@ def test_an_entry_that_is_not_there_is_404(reader: Reader, part: str) -> None:
     assert reader.client.get(f"{reader.path('refused')}/{part}").status_code == 404
 
 
-def test_every_view_and_export_is_recorded_and_a_part_of_a_page_is_no_view(reader: Reader) -> None:
+def views(reader: Reader, call: str) -> list[tuple[str, str]]:
     engine = reader.client.app.state.records  # type: ignore[attr-defined]
-    session_id = reader.calls["answered"].id
-    reader.client.get(reader.path("answered"))
-    reader.client.get(reader.path("answered"), headers=HTMX)
-    reader.client.get(f"{reader.path('answered')}/export?format=text")
-    views = list_views(engine, ("default",), session_id)
-    assert [(view.how, view.viewer.name) for view in views] == [("export text", USER), ("page", USER)]
+    return [(view.how, view.viewer.name) for view in list_views(engine, ("default",), reader.calls[call].id)]
+
+
+def test_every_view_and_export_is_recorded(reader: Reader) -> None:
+    path = reader.path("answered")
+    reader.client.get(path)
+    reader.client.get(path, headers=HTMX)
+    reader.client.get(f"{path}/messages/1")
+    reader.client.get(f"{path}/export?format=text")
+    assert views(reader, "answered") == [("export text", USER), ("page", USER)]
+
+
+@pytest.mark.parametrize("part", ["", "/messages/1", "/compare?m=1&m=2"])
+def test_parts_of_a_page_that_was_never_opened_are_a_view_too(reader: Reader, part: str) -> None:
+    call = {"": "long", "/messages/1": "named", "/compare?m=1&m=2": "chain"}[part]
+    assert reader.client.get(reader.path(call) + part, headers=HTMX).status_code == 200
+    assert views(reader, call) == [("part", USER)]
 
 
 def test_nothing_is_changed_without_the_token_of_the_login(reader: Reader) -> None:
@@ -212,10 +223,11 @@ def test_the_link_is_shown_once(reader: Reader) -> None:
     assert token not in reader.client.get(f"{reader.path('answered')}/shares").text
 
 
-def test_a_life_that_no_link_has_is_refused(reader: Reader) -> None:
-    response = reader.client.post(f"{reader.path('refused')}/shares", data={"hours": "9999"}, headers=reader.csrf)
-    assert response.status_code == 400
-    assert "lives from 1 hour to 30 days" in response.text
+@pytest.mark.parametrize("hours", ["0", "9999", "10000000000000", "a week"])
+def test_a_life_that_no_link_has_is_refused(reader: Reader, hours: str) -> None:
+    response = reader.client.post(f"{reader.path('refused')}/shares", data={"hours": hours}, headers=reader.csrf)
+    assert response.status_code == 422
+    assert "hours" in response.text
 
 
 def test_a_session_that_is_not_there_cannot_be_shared(reader: Reader) -> None:

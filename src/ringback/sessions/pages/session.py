@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -20,12 +21,13 @@ from ringback.sessions.pages import comparison, message_view, story_view
 from ringback.sessions.pages.words import KIND_WORDS, confidence_words, issue_word, outcome_word
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share.schemas import ShareInfo, Viewer
-from ringback.sessions.share.service import SHARE_PATH, open_share, record_view
+from ringback.sessions.share.service import SHARE_PATH, list_views, open_share, record_view
 from ringback.sessions.story import Arrow
 from ringback.web.templating import render
 
 router = APIRouter(include_in_schema=False)
 Format = Literal["pcap", "text", "json", "svg"]
+PAGE_STAYS_OPEN = timedelta(hours=8)  # a shift: parts that are asked for meanwhile belong to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +66,31 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         all_: Annotated[bool, Query(alias="all")] = False,
         it: Opened = opened,
     ) -> Response:
-        if not request.headers.get("HX-Request"):
-            _record(records, it, "page")
+        _record(records, it, "page") if _whole(request) else _record_part(records, it)
         return _page(request, it, view, kind, node, all_)
 
     @router.get(prefix + "/messages/{number}")
-    def message(request: Request, number: int, it: Opened = opened) -> Response:
-        whole = not request.headers.get("HX-Request")
+    def message(request: Request, records: Records, number: int, it: Opened = opened) -> Response:
+        _record_part(records, it)
         return render(
             request,
-            "sessions/message_page.html" if whole else "sessions/message.html",
+            "sessions/message_page.html" if _whole(request) else "sessions/message.html",
             **_message_context(it, number),
         )
 
     @router.get(prefix + "/compare")
-    def compare(request: Request, m: Annotated[list[int] | None, Query()] = None, it: Opened = opened) -> Response:
+    def compare(
+        request: Request, records: Records, m: Annotated[list[int] | None, Query()] = None, it: Opened = opened
+    ) -> Response:
         chosen = sorted(set(m or ()))
         if len(chosen) != 2:
             raise Problem(400, "Choose two messages of the timeline to compare them.", field="m")
         left, right = (_arrow(it.opened, number) for number in chosen)
         pairs = comparison.compare(left, right)
-        whole = not request.headers.get("HX-Request")
+        _record_part(records, it)
         return render(
             request,
-            "sessions/compare_page.html" if whole else "sessions/compare.html",
+            "sessions/compare_page.html" if _whole(request) else "sessions/compare.html",
             it=it,
             left=left,
             right=right,
@@ -117,6 +120,20 @@ _add_routes(SHARE_PATH + "{token}", _by_share_link)
 def _record(records: Records, it: Opened, how: str) -> None:
     with unit_of_work(records) as work:
         record_view(work, it.opened.session.environment, it.opened.id, it.viewer, how)
+
+
+def _record_part(records: Records, it: Opened) -> None:
+    """A part of a page is no view of its own, but it is one where the page itself was not opened before."""
+    lately = clock.now() - PAGE_STAYS_OPEN
+    for view in list_views(records, (it.opened.session.environment,), it.opened.id):
+        if view.viewed_at > lately and view.viewer == it.viewer:
+            return
+    _record(records, it, "part")
+
+
+def _whole(request: Request) -> bool:
+    """Whether a page is asked for, and not a part of one that is open."""
+    return "hx-request" not in request.headers
 
 
 def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: bool) -> Response:

@@ -13,7 +13,6 @@ from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
 from ringback.access.schemas import Principal
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
-from ringback.sessions.share.schemas import ShareError
 from ringback.sessions.share.service import SHARE_PATH, create_share, list_shares, list_views, revoke_share
 from ringback.settings import Settings
 from ringback.web.templating import render
@@ -37,14 +36,11 @@ def make(
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
-    hours: Annotated[int, Form(ge=1, le=720)],
+    hours: Annotated[int, Form(ge=0, le=1_000_000)],
 ) -> Response:
     environment = sessions.open(session_id, reader.environments).session.environment
-    try:
-        with unit_of_work(records) as work:
-            _, token = create_share(work, environment, session_id, reader.name, timedelta(hours=hours))
-    except ShareError as error:
-        return _shares(request, session_id, reader, records, settings, problem=error.reason, status=400)
+    with unit_of_work(records) as work:
+        _, token = create_share(work, environment, session_id, reader.name, timedelta(hours=hours))
     site = settings.public_url or str(request.base_url).rstrip("/")
     return _shares(request, session_id, reader, records, settings, link=f"{site}{SHARE_PATH}{token}")
 
@@ -73,8 +69,6 @@ def _shares(
     settings: Settings,
     *,
     link: str = "",
-    problem: str = "",
-    status: int = 200,
 ) -> Response:
     part = bool(request.headers.get("HX-Request"))
     links = list_shares(records, reader.environments, session_id)
@@ -82,7 +76,6 @@ def _shares(
     return render(
         request,
         "sessions/shares.html" if part else "sessions/shares_page.html",
-        status_code=status,
         session_id=session_id,
         live=[one for one in links if one.revoked_at is None and one.expires_at > now],
         ended=[one for one in links if one.revoked_at is not None or one.expires_at <= now],
@@ -90,6 +83,5 @@ def _shares(
         lives=LIVES,
         default_hours=settings.share_days * 24,
         link=link,
-        problem=problem,
         to_us=clock.to_us,
     )
