@@ -13,11 +13,13 @@ from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
 from ringback.access.schemas import Principal
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
+from ringback.sessions.share.schemas import LONGEST_LIFE, SHORTEST_LIFE
 from ringback.sessions.share.service import SHARE_PATH, create_share, list_shares, list_views, revoke_share
 from ringback.settings import Settings
 from ringback.web.templating import render
 
 router = APIRouter(prefix="/sessions/{session_id}/shares", include_in_schema=False)
+HOUR = timedelta(hours=1)
 LIVES = ((1, "1 hour"), (24, "1 day"), (7 * 24, "7 days"), (30 * 24, "30 days"))
 
 
@@ -36,11 +38,11 @@ def make(
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
-    hours: Annotated[int, Form(ge=0, le=1_000_000)],
+    hours: Annotated[int, Form(ge=SHORTEST_LIFE // HOUR, le=LONGEST_LIFE // HOUR)],
 ) -> Response:
     environment = sessions.open(session_id, reader.environments).session.environment
     with unit_of_work(records) as work:
-        _, token = create_share(work, environment, session_id, reader.name, timedelta(hours=hours))
+        _, token = create_share(work, environment, session_id, reader.name, hours * HOUR)
     site = settings.public_url or str(request.base_url).rstrip("/")
     return _shares(request, session_id, reader, records, settings, link=f"{site}{SHARE_PATH}{token}")
 
