@@ -74,6 +74,9 @@ class SipWriter(SegmentWriter):
         self._routes: dict[tuple[str | None, ...], int] = {}
         self._fresh_routes: list[tuple[str | None, ...]] = []
         self._route_slices: set[tuple[int, int]] = set()
+        self._last_route = 0
+        self._route_rows: list[tuple[int, Stored, Stored]] = []  # to be stored by the transaction
+        self._route_slice_rows: list[tuple[int, int]] = []
         self._after: list[tuple[LegRow, Known]] = []  # what to tell the legs when the transaction is durable
         self._moved: list[tuple[Known, int]] = []  # last blocks of legs of which nothing else is new
 
@@ -81,6 +84,8 @@ class SipWriter(SegmentWriter):
         for route in self._fresh_routes:
             del self._routes[route]
         self._route_slices.clear()
+        self._route_rows.clear()
+        self._route_slice_rows.clear()
         self._after.clear()
         self._moved.clear()
 
@@ -105,6 +110,7 @@ class SipWriter(SegmentWriter):
         """Into the open transaction. The legs learn of it when `committed`. Of marks of one name in several days the
         one with the highest `marked_us` counts."""
         self._fresh_routes.clear()
+        (self._last_route,) = self.connection.execute("SELECT coalesce(max(id), 0) FROM route").fetchone()
         new: list[LegRow] = []
         changed: list[tuple[LegRow, Known]] = []
         for leg in {id(leg): leg for leg in legs}.values():
@@ -131,6 +137,7 @@ class SipWriter(SegmentWriter):
         heads = self._blocks(blocks, ends)
         self._update(changed, heads)
         self._insert(new, ids, heads, slice_)
+        self._store_routes()
         self._count(counts)
         self.executemany(
             "INSERT OR REPLACE INTO mark VALUES (?, ?, ?)",
@@ -251,18 +258,22 @@ class SipWriter(SegmentWriter):
             if len(self._routes) >= _ROUTES_KEPT:
                 self._routes.clear()
                 self._fresh_routes.clear()
-            added = self.connection.execute(
-                "INSERT INTO route (addresses, agents) VALUES (?, ?)",
-                (rows.path_list(leg.addresses), rows.path_list(leg.agents)),
-            )
-            route = self._routes[nodes] = added.lastrowid or 0
+            self._last_route += 1
+            route = self._routes[nodes] = self._last_route
+            self._route_rows.append((route, rows.path_list(leg.addresses), rows.path_list(leg.agents)))
             self._fresh_routes.append(nodes)
         if (route, slice_) not in self._route_slices:
             if len(self._route_slices) >= _ROUTES_KEPT:
                 self._route_slices.clear()
-            self.connection.execute("INSERT OR IGNORE INTO route_slice VALUES (?, ?)", (route, slice_))
+            self._route_slice_rows.append((route, slice_))
             self._route_slices.add((route, slice_))
         return route
+
+    def _store_routes(self) -> None:
+        self.executemany("INSERT INTO route VALUES (?, ?, ?)", self._route_rows)
+        self.executemany("INSERT OR IGNORE INTO route_slice VALUES (?, ?)", self._route_slice_rows)
+        self._route_rows.clear()
+        self._route_slice_rows.clear()
 
     def _count(self, counts: Iterable[tuple[str, int, str, int]]) -> None:
         sums: dict[tuple[Stored, Stored, Stored], int] = {}
