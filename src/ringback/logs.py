@@ -9,6 +9,10 @@ import structlog
 from structlog.typing import Processor
 
 
+# Without the values of local variables: among them are tokens, passwords and what people said on the telephone.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def configure_logs(log_format: str, role: str) -> None:
     """`log_format`: auto (console on a terminal, else JSON lines), json or console. `role` is part of every line."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -21,7 +25,7 @@ def configure_logs(log_format: str, role: str) -> None:
     last: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
