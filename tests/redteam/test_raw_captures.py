@@ -62,6 +62,15 @@ def test_a_408_after_nothing_but_100_is_a_call_that_went_no_further(tmp_path: Pa
     assert (session["outcome"], session["final_code"], ids(session)) == ("failed", 408, ["stuck-after-trying"])
 
 
+def test_a_408_at_once_after_100_is_not_called_a_long_silence(tmp_path: Path, capsysbinary: Out) -> None:
+    capture, invite = Capture(), _invite()
+    capture.udp(0, PHONE, PBX, invite)
+    capture.udp(0.01, PBX, PHONE, response(invite, "100 Trying"))
+    capture.udp(0.3, PBX, PHONE, response(invite, "408 Request Timeout", tag="b1"))
+    [session] = explained(capture.save(tmp_path / "a.pcap"), capsysbinary)
+    assert ids(session) == ["no-response"]
+
+
 def test_a_call_that_was_hung_up_is_not_in_progress_where_its_answer_is_missing(
     tmp_path: Path, capsysbinary: Out
 ) -> None:

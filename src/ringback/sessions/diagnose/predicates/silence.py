@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ringback.sessions.diagnose.facts import Ending, Facts
 from ringback.sessions.diagnose.facts.attempts import Attempt
+from ringback.sessions.diagnose.facts.legs import Refusal
 from ringback.sessions.diagnose.finding import Finding, evidence, tells_ending
 from ringback.sessions.diagnose.telling import ending_values, refusal_evidence, ring_us, target, who
 from ringback.sessions.diagnose.wording import duration, said, status, times
@@ -92,7 +93,7 @@ def no_response(facts: Facts, ending: Ending) -> Finding | None:
         and refusal.code == 408
         and not ending.cancel
         and ending.ringing is None
-        and facts.stuck(attempt) is None
+        and _not_stuck(facts, attempt, refusal)
     ):
         node = who(facts, refusal.arrow.source)
         values = ending_values(facts, ending) | {
@@ -102,6 +103,14 @@ def no_response(facts: Facts, ending: Ending) -> Finding | None:
         }  # fmt: skip
         return Finding("no-response", refusal_evidence(facts, ending, refusal), values, 0.8, by_absence=True)
     return None
+
+
+def _not_stuck(facts: Facts, attempt: Attempt, refusal: Refusal) -> bool:
+    """No hop hangs after a 100; or the node that said 100 gave up too soon to call it stuck."""
+    hop = facts.stuck(attempt)
+    if hop is None or hop.request is None:
+        return True
+    return refusal.origin.hop is hop and refusal.arrow.time_us - hop.request.time_us < QUIET_US
 
 
 def _waited(facts: Facts, ending: Ending, hop: Transaction, request: Arrow) -> bool:
@@ -159,11 +168,8 @@ def stuck_after_trying(facts: Facts, ending: Ending) -> Finding | None:
     if hop is None or hop.request is None or (hop.final and hop.final.sip.status not in (408, 487)):
         return None
     refusal = ending.refusal
-    if (
-        refusal
-        and not ending.cancel
-        and refusal.code not in ((408,) if refusal.origin.hop is hop else (408, 480, 487, 500, 503, 504))
-    ):
+    itself = refusal is not None and refusal.origin.hop is hop  # the node that said 100 gave up, too
+    if refusal and not ending.cancel and refusal.code not in ((408,) if itself else (408, 480, 487, 500, 503, 504)):
         return None
     first = hop.request.time_us
     if ending.cancel:
@@ -178,7 +184,7 @@ def stuck_after_trying(facts: Facts, ending: Ending) -> Finding | None:
     else:
         waited, confidence = facts.session.ended_us - first, 0.4
         consequence = " The capture ends there, so it cannot tell what came later."
-    if confidence > 0.4 and waited < QUIET_US and (refusal is None or ending.cancel):
+    if confidence > 0.4 and waited < QUIET_US and (refusal is None or ending.cancel or itself):
         return None
     node = who(facts, hop.destination)
     values = ending_values(facts, ending) | {
