@@ -8,7 +8,6 @@ import sys
 import structlog
 from structlog.typing import Processor
 
-
 # Without the values of local variables: among them are tokens, passwords and what people said on the telephone.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
