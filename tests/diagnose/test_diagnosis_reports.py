@@ -51,3 +51,35 @@ def test_poor_figures_of_a_report_are_told(figures: dict[str, float], words: str
 @pytest.mark.parametrize("figures", [{"mos": 3.6}, {"loss_percent": 3.0}, {"jitter_ms": 30.0}])
 def test_figures_at_the_limit_are_not_poor(figures: dict[str, float]) -> None:
     assert "poor-quality" not in issues_with(**figures)
+
+
+class TestACallWithoutMediaBesideOneThatHasIt:
+    def issues(self, *, leg: str, heard: str, seen: bool = True) -> list[str]:
+        """Of the first of two calls; the second one, between `heard` and another phone, has the media."""
+        silent = CASES["one-way-audio"].near[1]
+        other = play(
+            f"""
+    carol = {heard}:5062
+    dave  = 203.0.113.200:5060
+    40.0  carol -> dave  INVITE sip:2@acme.example leg={leg} callid=other@x from=carol sdp=PCMA
+    +1    dave -> carol  200 OK leg={leg} sdp=PCMA
+    +.1   carol -> dave  ACK leg={leg}
+    41.2  carol => dave PCMA 5s
+    41.2  dave => carol PCMA 5s
+    +8    carol -> dave  BYE leg={leg}
+    +.1   dave -> carol  200 leg={leg}
+"""
+        )
+        played = play(silent)
+        media = [replace(one, leg="other@x") for one in other.media] if seen else []
+        sessions = build_sessions([*played.sightings, *other.sightings], media=media, nodes=played.nodes)
+        return [issue.id for issue in diagnose(sessions[0], load_catalogue())]
+
+    def test_silence_is_told_where_an_end_of_it_is_heard_in_another_call(self) -> None:
+        assert self.issues(leg="other", heard="192.0.2.10") == ["no-audio"]
+
+    def test_silence_is_not_told_where_neither_end_is_heard(self) -> None:
+        assert self.issues(leg="other", heard="203.0.113.55") == ["normal"]
+
+    def test_silence_is_not_told_where_no_media_was_captured(self) -> None:
+        assert self.issues(leg="other", heard="192.0.2.10", seen=False) == ["normal"]

@@ -227,9 +227,8 @@ class Session:
     media: list[StreamReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # e.g. "only the first 20 linked legs are shown"
     environment: str = "default"
-    watched_until_us: int | None = (
-        None  # up to when messages would have been seen: the capture's end, or now; None unknown
-    )
+    media_hosts: frozenset[str] = frozenset()  # addresses whose RTP the capture holds, in whatever session
+    watched_until_us: int | None = None  # messages up to then would have been seen: the capture's end, or now
 
     @property
     def call_ids(self) -> list[str]:

@@ -45,8 +45,12 @@ def build_sessions(
     for log in logs:
         logs_of[log.call_id].append(log)
     media_of: dict[str, list[StreamReport]] = defaultdict(list)
+    heard_hosts: set[str] = set()
     for report in media:
         media_of[report.leg].append(report)
+        if not report.from_report:
+            heard_hosts |= {socket.rpartition(":")[0].strip("[]") for socket in (report.source, report.destination)}
+    media_hosts = frozenset(heard_hosts)
     until_us = max((sighting.time_us for sighting in everything), default=0)
     sessions = []
     for call_ids, notes in linking.sessions_of(facts, links):
@@ -64,6 +68,8 @@ def build_sessions(
                 until_us=until_us,
             )
         )
+    for session in sessions:
+        session.media_hosts = media_hosts
     return sorted(sessions, key=lambda session: (session.started_us, session.call_ids))
 
 

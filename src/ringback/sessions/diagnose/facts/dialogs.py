@@ -97,11 +97,15 @@ def dialog_of(attempts: Sequence[Attempt]) -> Dialog | None:
         origin = _answered_further_on(invite)
     final = invite.final
     answer = final if final and final.sip.status < 300 else origin.arrow
+    others = _other_answers(invite, answer)
     own = [arrow for arrow in origin.hop.finals if arrow.sip.status < 300]
     tag = origin.arrow.sip.to_tag
     repeats = [arrow for arrow in own if arrow is not origin.arrow and arrow.sip.to_tag == tag]
     requests = tuple(
-        one for one in attempts if one.in_dialog or one.method in ("BYE", "UPDATE", "PRACK", "INFO", "REFER")
+        one
+        for one in attempts
+        if (one.in_dialog or one.method in ("BYE", "UPDATE", "PRACK", "INFO", "REFER"))
+        and not (one.request and others & {one.request.sip.from_tag, one.request.sip.to_tag})
     )
     acks = sorted((ack for hop in invite.hops for ack in hop.acks), key=lambda ack: ack.time_us)
     return Dialog(
@@ -113,6 +117,12 @@ def dialog_of(attempts: Sequence[Attempt]) -> Dialog | None:
         requests=requests,
         timer=_timer(answer, requests),
     )
+
+
+def _other_answers(invite: Attempt, answer: Arrow) -> set[str]:
+    """Tags of forks that answered too (RFC 3261 section 13.2.2.4): what hangs them up does not end the call."""
+    answers = (final for hop in invite.roots for final in hop.finals if final.sip.status < 300)
+    return {final.sip.to_tag for final in answers} - {answer.sip.to_tag, ""}
 
 
 def _answered_further_on(invite: Attempt) -> Origin:

@@ -12,7 +12,7 @@ from ringback.sessions.diagnose.facts.media import Hold, audio_of, holds_of, soc
 from ringback.sessions.diagnose.facts.reasons import words_of
 from ringback.sessions.diagnose.finding import Finding, evidence, remarks
 from ringback.sessions.diagnose.telling import who
-from ringback.sessions.diagnose.wording import counted, duration, reason_text
+from ringback.sessions.diagnose.wording import counted, duration, listed, reason_text
 from ringback.sessions.story import Arrow, Evidence, StreamReport
 
 MOS_LIMIT = 3.6  # "many users dissatisfied" below (G.107 annex B)
@@ -48,7 +48,7 @@ def one_way_audio(facts: Facts) -> Finding | None:
 
 @remarks("no-audio", "how")
 def no_audio(facts: Facts) -> Finding | None:
-    """A BYE that names missing media, reports that count nothing but loss, or media that ended with the answer."""
+    """A BYE that names missing media, reports of nothing but loss, media that ended at the answer, none where others have it."""
     for leg in facts.legs.values():
         dialog = leg.dialog
         if dialog is None:
@@ -71,7 +71,7 @@ def no_audio(facts: Facts) -> Finding | None:
 def _nothing_heard(facts: Facts, leg: LegFacts, dialog: Dialog, own: Sequence[StreamReport]) -> str:
     """How it is known, "" when it is not."""
     if not own:
-        return ""  # no media at all in the capture: it was not captured
+        return _silent_beside_others(facts, leg)
     if all(one.loss_percent is not None and one.loss_percent >= ALL_LOST for one in own):
         return "the media reports count nothing but loss"
     counted_streams = [one for one in own if not one.from_report]
@@ -86,6 +86,24 @@ def _nothing_heard(facts: Facts, leg: LegFacts, dialog: Dialog, own: Sequence[St
     if moved or not any({one.source, one.destination} & stayed for one in counted_streams):
         return ""  # with the answer or later it went to other addresses, which the capture may not see
     return "media ran only before the answer, and none after it"
+
+
+def _silent_beside_others(facts: Facts, leg: LegFacts) -> str:
+    """No packet of this call, while the capture holds the media that one of its two ends had in other calls.
+
+    A capture without any media proves nothing, nor one in which neither end is heard.
+    """
+    settled = [one for one in facts.negotiations[leg.leg.call_id] if one.answer]
+    if len(settled) != 1 or facts.session.media:
+        return ""
+    sections = [audio_of(settled[0].offer), audio_of(settled[0].answer) if settled[0].answer else None]
+    if any(one is None or not one.port or one.ice or not one.codecs for one in sections):
+        return ""
+    ends = {one.address for one in sections if one}
+    heard = sorted(ends & facts.session.media_hosts)
+    if len(ends) < 2 or not heard:
+        return ""
+    return f"no media ran in it, though the capture holds what {listed(heard)} sent and got in other calls"
 
 
 def unheard_side(facts: Facts, call_id: str) -> str | None:
