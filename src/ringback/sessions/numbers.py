@@ -63,16 +63,3 @@ def pattern(text: str) -> NumberPattern:
             return NumberPattern(word, "suffix")
         case _:
             return NumberPattern(word, "contains")
-
-
-def matches(wanted: NumberPattern, word: str) -> bool:
-    """Whether `word`, in the one form of `digits`, is what `wanted` asks for: as the store decides it."""
-    match wanted.match:
-        case "suffix":
-            return word.endswith(wanted.text)
-        case "prefix":
-            return word.startswith(wanted.text)
-        case "contains":
-            return wanted.text in word
-        case _:
-            return word == wanted.text

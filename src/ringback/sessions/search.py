@@ -17,7 +17,6 @@ import orjson
 from ringback import clock
 from ringback.events.store import EventStore, LegQuery, LegRow, NumberPattern, Role, call_hash
 from ringback.sessions.keys import UNCERTAIN
-from ringback.sessions.numbers import matches
 from ringback.sessions.schemas import Histogram, HistogramBucket, QueryError, SearchResult, SessionQuery, SessionRow
 from ringback.sessions.smartbox import Reading, number_readings, readings
 from ringback.sessions.story import NodeInfo
@@ -329,6 +328,6 @@ def _matched(legs: Sequence[LegRow], number: NumberPattern) -> str:
     roles = 0
     for row in legs:
         for text, bits in row.numbers.items():
-            if matches(number, text):
+            if number.matches(text):
                 roles |= bits
     return ", ".join(words for role, words in ROLE_WORDS.items() if roles & role)
