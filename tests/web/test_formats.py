@@ -72,3 +72,9 @@ def test_long_ago_and_just_now() -> None:
     assert formats.ago(now - 70_000_000, now) == "70 s ago"
     assert formats.ago(now - 3_600_000_000, now) == "60 min ago"
     assert formats.ago(now - 3 * 86_400_000_000, now) == "3 days ago"
+
+
+def test_the_zone_is_that_of_the_moment_and_not_of_today() -> None:
+    summer = MOMENT - 150 * 86_400_000_000
+    assert formats.zone_name(summer, formats.zone("America/Chicago")) == "CDT (UTC-05:00)"
+    assert formats.zone_name(MOMENT, formats.zone("America/Chicago")) == "CST (UTC-06:00)"

@@ -70,7 +70,7 @@ def page_context(request: Request) -> dict[str, Any]:
         "theme": theme if theme in ("light", "dark") else "",
         "flashed": flash.take(request),
         "now_us": now_us,
-        "zone_label": formats.zone_name(now_us, tz),
+        "zone_of": lambda us: formats.zone_name(us, tz),
         "time": partial(_time_tag, tz),
         "exact": partial(_exact, tz),
         "ago": lambda us: formats.ago(us, now_us),
