@@ -48,7 +48,7 @@ def one_way_audio(facts: Facts) -> Finding | None:
 
 @remarks("no-audio", "how")
 def no_audio(facts: Facts) -> Finding | None:
-    """A BYE that names missing media, reports of nothing but loss, media that ended at the answer, none where others have it."""
+    """A BYE that names missing media, reports of only loss, media that ended at the answer, none where others have some."""
     for leg in facts.legs.values():
         dialog = leg.dialog
         if dialog is None:
