@@ -6,7 +6,7 @@ final response is passed back over each of them. An attempt joins them, and find
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ringback.sessions.story import Arrow, Session, Transaction
@@ -17,7 +17,7 @@ REMAPPED_WITHIN_US = 1_000_000  # a node that answers this soon after a refusal 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """All transactions of one leg with one method, CSeq number and From tag, in order of time."""
+    """All transactions of one leg with one method, CSeq number and dialog, in order of time."""
 
     leg: str  # Call-ID
     method: str
@@ -104,17 +104,16 @@ def last_us(hop: Transaction) -> int:
 
 def attempts_of(session: Session) -> tuple[Attempt, ...]:
     """Every request of the session but ACK and CANCEL (a CANCEL is kept with what it cancels), in order of time."""
-    groups: dict[tuple[str, str, int, str], list[Transaction]] = {}
+    groups: dict[tuple[str, str, int, str, str], list[Transaction]] = {}
+    by_index = {hop.index: hop for hop in session.transactions}
     for hop in session.transactions:
         if hop.method not in ("ACK", "CANCEL"):
-            groups.setdefault((hop.leg, hop.method, hop.cseq, _from_tag(hop)), []).append(hop)
-    by_index = {hop.index: hop for hop in session.transactions}
+            key = hop.leg, hop.method, hop.cseq, _from_tag(hop), _peer_tag(hop, by_index)
+            groups.setdefault(key, []).append(hop)
     attempts = []
-    for (leg, method, cseq, tag), hops in groups.items():
+    for (leg, method, cseq, tag, _), hops in groups.items():
         hops.sort(key=_began_and_index)
-        hops.sort(
-            key=lambda hop: hop.parent is not None
-        )  # stable: the sender's own hop first, whatever the clocks say
+        hops.sort(key=lambda hop: hop.parent is not None)  # the sender's own hop first, whatever the clocks say
         ordered = [hops[0], *sorted(hops[1:], key=_began_and_index)]
         cancels = [by_index[hop.cancelled_by] for hop in ordered if hop.cancelled_by in by_index]
         in_dialog = any(hop.in_dialog for hop in ordered)
@@ -127,6 +126,13 @@ def attempts_of(session: Session) -> tuple[Attempt, ...]:
 
 def _began_and_index(hop: Transaction) -> tuple[int, int]:
     return began_us(hop), hop.index
+
+
+def _peer_tag(hop: Transaction, by_index: Mapping[int, Transaction]) -> str:
+    """Of the dialog in which the request was sent: forks that all answered are hung up with one CSeq number each."""
+    while hop.parent is not None:
+        hop = by_index[hop.parent]
+    return hop.request.sip.to_tag if hop.request else ""
 
 
 def _from_tag(hop: Transaction) -> str:
