@@ -80,6 +80,24 @@ def test_a_call_that_was_hung_up_is_not_in_progress_where_its_answer_is_missing(
     assert (session["outcome"], ids(session)) == ("incomplete", ["capture-incomplete"])
 
 
+def test_what_hangs_up_a_second_fork_does_not_end_the_call(tmp_path: Path, capsysbinary: Out) -> None:
+    capture, invite = Capture(), _invite()
+    capture.udp(0, PHONE, PBX, invite)
+    capture.udp(0.1, PBX, PHONE, response(invite, "180 Ringing", tag="b1"))
+    for tag, at, until in (("b1", 3.0, 30.0), ("c1", 3.1, 3.2)):
+        ok = response(
+            invite, "200 OK", tag=tag, more="Contact: <sip:2002@203.0.113.1>", body=sdp("203.0.113.1", 30000)
+        )
+        capture.udp(at, PBX, PHONE, ok)
+        capture.udp(at + 0.02, PHONE, PBX, _in_dialog("ACK", f"ak{tag}", 1).replace("b1\r", f"{tag}\r"))
+        bye = _in_dialog("BYE", f"by{tag}", 2).replace("tag=b1\r", f"tag={tag}\r")
+        capture.udp(until, PHONE, PBX, bye)
+        capture.udp(until + 0.02, PBX, PHONE, response(bye, "200 OK"))
+    [session] = explained(capture.save(tmp_path / "a.pcap"), capsysbinary)
+    assert ids(session) == ["normal"]
+    assert session["legs"][0]["talk_s"] == 27.0
+
+
 def test_two_phones_that_push_each_other_out_are_one_story(tmp_path: Path, capsysbinary: Out) -> None:
     capture = Capture()
     for turn in range(5):

@@ -57,10 +57,18 @@ def _leg(call_id: str, arrows: Sequence[Arrow], transactions: Sequence[Transacti
             leg.outcome = "incomplete"  # it was answered and is over: the capture lacks the answer
     if leg.outcome == "answered" and final:
         leg.answered_us = final.time_us
-        goodbyes = [one.request.time_us for one in transactions if one.method == "BYE" and one.request]
+        goodbyes = _goodbyes(transactions, tries, final)
         if goodbyes:
             leg.duration_s = max(0, min(goodbyes) - final.time_us) / 1e6
     return leg
+
+
+def _goodbyes(transactions: Sequence[Transaction], tries: Sequence[Transaction], answer: Arrow) -> list[int]:
+    """When BYEs were sent, those apart that hang up other forks that answered too (RFC 3261 section 13.2.2.4)."""
+    answers = {final.sip.to_tag for each in tries for final in each.finals if final.sip.status < 300}
+    others = answers - {answer.sip.to_tag, ""}
+    byes = [one.request for one in transactions if one.method == "BYE" and one.request]
+    return [bye.time_us for bye in byes if not others & {bye.sip.from_tag, bye.sip.to_tag}]
 
 
 def _tries(transactions: Sequence[Transaction], kind: Kind) -> list[Transaction]:
