@@ -98,6 +98,17 @@ def test_what_hangs_up_a_second_fork_does_not_end_the_call(tmp_path: Path, capsy
     assert session["legs"][0]["talk_s"] == 27.0
 
 
+@pytest.mark.parametrize("answer", ["478 Unresolvable destination (478/SL)", "477 Send failed (477/TM)"])
+def test_what_kamailio_says_of_a_next_hop_it_cannot_reach_is_no_route(
+    tmp_path: Path, capsysbinary: Out, answer: str
+) -> None:
+    capture, invite = Capture(), _invite()
+    capture.udp(0, PHONE, PBX, invite)
+    capture.udp(0.1, PBX, PHONE, response(invite, answer, tag="k1"))
+    [session] = explained(capture.save(tmp_path / "a.pcap"), capsysbinary)
+    assert (session["outcome"], ids(session)) == ("failed", ["no-route"])
+
+
 def test_two_phones_that_push_each_other_out_are_one_story(tmp_path: Path, capsysbinary: Out) -> None:
     capture = Capture()
     for turn in range(5):

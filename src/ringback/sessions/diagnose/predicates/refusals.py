@@ -25,8 +25,9 @@ _NOT_REGISTERED = re.compile(
     r"|no (active |valid |current )?(registrations?|bindings?|contacts?|locations?)\b"
     r"|(user|endpoint|peer|device) (is )?offline"
 )
+_UNREACHED = frozenset({476, 477, 478})  # Kamailio's own: it knows no address of the next hop, or cannot send to it
 _NO_ROUTE = re.compile(
-    r"no route|route not found|unroutable"
+    r"no route|route not found|unroutable|unresolvable|send failed"
     r"|no (available |suitable |usable |matching )?(gateway|trunk|carrier|provider|destination|route)s?\b"
     r"|cannot route|unable to route|no rule matched"
 )
@@ -146,7 +147,7 @@ def no_route(facts: Facts, ending: Ending) -> Finding | None:
         return None
     if refusal.code in (404, 503) and refusal.cause in (2, 3):
         return _finding(facts, ending, refusal, "no-route")
-    if refusal.code in GENERIC_CODES and _NO_ROUTE.search(refusal.words):
+    if refusal.code in GENERIC_CODES | _UNREACHED and _NO_ROUTE.search(refusal.words):
         return _finding(facts, ending, refusal, "no-route", 0.9)
     return None
 
