@@ -170,3 +170,14 @@ def test_packets_that_come_late_and_out_of_order_are_jitter(tmp_path: Path, caps
     [session] = explained(capture.save(tmp_path / "a.pcap"), capsysbinary)
     assert ids(session) == ["poor-quality"]
     assert "192.0.2.10:40000" in session["issues"][0]["description"]
+
+
+def test_a_probe_without_a_name_is_still_told_apart(tmp_path: Path, capsysbinary: Out) -> None:
+    capture = Capture()
+    _call(capture)
+    capture.frames += [(at - 5, 1, frame) for at, _, frame in capture.frames]
+    path = capture.save(tmp_path / "a.pcapng")
+    [session] = explained(path, capsysbinary)
+    assert (session["messages"], session["arrows"], session["retransmissions"]) == (14, 7, 0)
+    [note] = session["notes"]
+    assert note.startswith("The clocks of the first capture interface and 203.0.113.1:5060 are 5 s apart")

@@ -82,7 +82,7 @@ def _in_story_order(
 
 def _clock_notes(participants: Sequence[Participant], corrections: Mapping[str, int]) -> list[str]:
     owners = {agent: participant.label for participant in participants for agent in participant.agents}
-    names = {agent: owners.get(agent) or f"capture agent {agent}" for agent in sorted(corrections)}
+    names = {agent: owners.get(agent) or _unowned(agent) for agent in sorted(corrections)}
     notes = []
     for agent, name in names.items():
         correction = corrections[agent]
@@ -98,3 +98,8 @@ def _clock_notes(participants: Sequence[Participant], corrections: Mapping[str, 
             direction = "behind" if correction > 0 else "ahead of"
             notes.append(f"The clock of {name} is {seconds} s {direction} the others; its times are corrected.")
     return notes
+
+
+def _unowned(agent: str) -> str:
+    """The first interface of a capture file has no name where the others are numbered."""
+    return f"capture agent {agent}" if agent else "the first capture interface"
