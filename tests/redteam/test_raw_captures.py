@@ -181,3 +181,14 @@ def test_a_probe_without_a_name_is_still_told_apart(tmp_path: Path, capsysbinary
     assert (session["messages"], session["arrows"], session["retransmissions"]) == (14, 7, 0)
     [note] = session["notes"]
     assert note.startswith("The clocks of the first capture interface and 203.0.113.1:5060 are 5 s apart")
+
+
+def test_a_copy_that_lost_a_fragment_is_told_by_what_is_left_of_it(tmp_path: Path, capsysbinary: Out) -> None:
+    capture = Capture()
+    invite = _invite().replace("Max-Forwards", f"X-Long: {'a' * 1600}\r\nMax-Forwards")
+    capture.fragments(0, PHONE, PBX, invite, lose=1)
+    capture.fragments(0.5, PHONE, PBX, invite)
+    capture.udp(0.6, PBX, PHONE, response(invite, "486 Busy Here", tag="b1"))
+    [session] = explained(capture.save(tmp_path / "a.pcap"), capsysbinary)
+    assert ids(session) == ["callee-busy", "message-truncated"]
+    assert session["issues"][1]["evidence"] == [{"message": 1, "why": "the first 1,472 bytes of it"}]

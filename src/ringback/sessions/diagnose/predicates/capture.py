@@ -48,6 +48,8 @@ def message_truncated(facts: Facts) -> Finding | None:
             if declared is not None
             else "its head has no end"
         )
+        if not arrow.sip.truncated:  # told by a later copy that is whole
+            has = f"the first {len(arrow.payload):,} bytes of it"
         shown.append(Evidence(arrow.number, has))
     values = {"count": counted(len(facts.truncated), "message"), "why_cut": why}
     return Finding("message-truncated", tuple(shown), values)
