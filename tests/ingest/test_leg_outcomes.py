@@ -71,9 +71,10 @@ def rows_of(ladder: str, after_s: float = 1.0) -> list[LegRow]:
     table = LegTable()
     taken = []
     for sighting in played.sightings:  # one message a batch: nothing may hang on how they are cut
-        table.add([sighting])
-        taken.append(table.take(sighting.time_us))
-        stored(taken[-1])
+        for message in ([], [sighting]):  # time passes before it comes
+            table.add(message)
+            taken.append(table.take(sighting.time_us))
+            stored(taken[-1])
     taken.append(table.finish(played.sightings[-1].time_us + round(after_s * 1e6)))
     assert not table.refused
     rows = {id(leg.row): leg.row for each in taken for leg in (*each.legs, *each.settled)}
@@ -308,6 +309,23 @@ def test_times_duration_and_reason_of_a_call() -> None:
     assert (row.source, row.destination) == ("198.51.100.23:5060", "192.0.2.10:5060")
     assert sorted(row.addresses) == ["192.0.2.10", "198.51.100.23", "203.0.113.9"]
     assert row.agents == ["101"]
+
+
+def test_a_long_silence_after_an_answered_challenge_decides_nothing() -> None:
+    """Seen in the demo: twelve seconds of post-dial delay made the challenge of the first try the outcome."""
+    ladder = """
+    0.000  alice -> edge  INVITE sip:18660333777@acme.example  from=12103355787 sdp
+    +.002  edge -> alice  407  auth=n1
+    +.001  alice -> edge  ACK
+    0.010  alice -> edge  INVITE sip:18660333777@acme.example  auth=n1 sdp
+    +.001  edge -> bob    INVITE sip:18660333777@203.0.113.9
+    12.00  bob -> edge    180 Ringing
+    12.01  edge -> alice  180
+    13.00  bob -> edge    200 OK  sdp
+    13.01  edge -> alice  200
+    """
+    row = row_of(ladder)
+    assert (row.outcome, row.code) == ("answered", 200)
 
 
 def test_a_late_ringing_is_marked() -> None:

@@ -246,7 +246,7 @@ class OpenLeg:
         details = self._read(payload, first_line, correlation, read)
         self._attempt, self._hop, self._vias = cseq, hop, _via_count(payload)
         self._removes, self._credentials = details.removes, details.credentials
-        self._branch_failure, self._heard, self.finished = None, False, False
+        self._branch_failure, self._heard, self.finished, self._challenge = None, False, False, 0
         if row.outcome in ("failed", "busy", "redirected", "rejected", "no_answer"):
             row.outcome = "in_progress"
 
