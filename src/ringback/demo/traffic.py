@@ -12,7 +12,7 @@ from ringback.demo.mix import MIX, TALKS
 
 HISTORY_S = 2 * 3600
 _APART_S = 3.0  # mean time between the starts of live sessions
-_FIRSTS_S = 20 * 60  # the recording itself, with the numbers that docs/demo.md names, lies in the last 20 minutes
+_FIRSTS_S = 3600  # the recording itself, with the numbers that docs/demo.md names, lies in the last hour
 
 
 def history(originals: Mapping[str, Original], now_us: int, seed: int = 1) -> list[Timed]:
