@@ -23,7 +23,15 @@ def import_captures(
         store = open_store(settings.store_url)
         try:
             with _progress(files, shown=sys.stderr.isatty()) as progress:
-                summary = import_files(store, files, progress, force=force, environment=environment, rules=rules)
+                summary = import_files(
+                    store,
+                    files,
+                    progress,
+                    force=force,
+                    environment=environment,
+                    rules=rules,
+                    store_url=settings.store_url,
+                )
         finally:
             store.close()
     except (KeyRulesError, OSError) as error:

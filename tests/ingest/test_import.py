@@ -11,7 +11,7 @@ from collecting import EVER, PHONE, options
 from ringback.events import Batch, EventStore, EventStoreError, LegQuery, LogQuery, LogRecord, open_store
 from ringback.sessions.capture import pcap_file
 from ringback.sessions.capture.pcap_writer import write_pcap
-from ringback.sessions.ingest import files
+from ringback.sessions.ingest import file_share, files
 from ringback.sessions.ingest.blocks import decode_block
 from ringback.sessions.ingest.files import ImportProgress, import_files
 from ringback.sessions.ingest.legs import DAY_US
@@ -97,7 +97,7 @@ def capture(path: Path, *, start_us: int = START_US, legs: int = 40, turns: int 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches in a small file."""
-    monkeypatch.setattr(files, "BATCH_MESSAGES", 50)
+    monkeypatch.setattr(file_share, "BATCH_MESSAGES", 50)
     monkeypatch.setattr(pcap_file, "CHUNK", 20_000)
 
 
@@ -149,7 +149,7 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", legs=100)
     code = (
         "import sys; from pathlib import Path; from ringback.events import open_store;"
-        f"from ringback.sessions.ingest import files; files.BATCH_MESSAGES = {files.BATCH_MESSAGES};"
+        f"from ringback.sessions.ingest import files, file_share; file_share.BATCH_MESSAGES = {file_share.BATCH_MESSAGES};"
         f"import ringback.sessions.capture.pcap_file as p; p.CHUNK = 20_000;"
         "files.import_files(open_store('sqlite:' + sys.argv[1]), [Path(sys.argv[2])],"
         " lambda progress: print(progress.messages, flush=True))"
@@ -171,6 +171,62 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert content(store) == content(whole)
     store.close()
     whole.close()
+
+
+def test_a_large_file_is_shared_by_processes_and_stored_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SHARED_BYTES", 0)
+    monkeypatch.setattr(files, "MOST_SHARES", 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    path = capture(tmp_path / "a.pcap")
+    alone, shared = fresh(tmp_path, "alone"), fresh(tmp_path, "shared")
+    (expected,) = import_files(alone, [path]).files
+    (result,) = import_files(shared, [path], store_url=f"sqlite:{tmp_path / 'shared'}").files
+    assert result == expected
+    assert content(shared) == content(alone)
+    for url in ("", f"sqlite:{tmp_path / 'shared'}"):
+        (again,) = import_files(shared, [path], store_url=url).files
+        assert (again.status, again.messages, again.legs) == ("already", expected.messages, expected.legs)
+    alone.close()
+    shared.close()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_shared_import_that_died_is_resumed_by_as_many_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = capture(tmp_path / "a.pcap", start_us=MIDNIGHT_US - 25_000_000, legs=12)
+    alone, store = fresh(tmp_path, "alone"), fresh(tmp_path, "store")
+    import_files(alone, [path])
+    monkeypatch.setattr(files, "_begun", lambda store, name: 2)  # as if two processes had begun
+    deaths = 0
+    while True:
+        try:
+            (result,) = import_files(mortal(store, 3), [path]).files
+            break
+        except Dies:
+            deaths += 1
+            monkeypatch.undo()
+            monkeypatch.setattr(file_share, "BATCH_MESSAGES", 50)
+            monkeypatch.setattr(pcap_file, "CHUNK", 20_000)
+    assert deaths > 3
+    assert result.status == "resumed"
+    assert content(store) == content(alone)
+    alone.close()
+    store.close()
+
+
+def test_what_a_process_of_a_shared_import_meets_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SHARED_BYTES", 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    path = capture(tmp_path / "a.pcap", legs=2)
+    store = fresh(tmp_path, "store")
+    with pytest.raises(EventStoreError, match="not a store this release knows"):
+        import_files(store, [path], store_url="nonsense:")
+    (result,) = import_files(store, [path]).files
+    assert (result.status, result.messages) == ("resumed", 96)
+    store.close()
 
 
 def test_a_file_is_imported_once_unless_forced(tmp_path: Path) -> None:

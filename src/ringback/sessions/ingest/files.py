@@ -1,70 +1,34 @@
 """Captures taken into the event store, again and again without storing anything twice.
 
-A file is known by a fingerprint of its content. With every batch goes a mark of how many of its messages are stored, so
-an import that was killed goes on where it stood: the file is read again from its beginning to bring the leg table to
-the same state (a fraction of the first cost), and writing begins behind the mark. Batches are cut by counts alone, so
-the second reading cuts them alike.
+A file is known by a fingerprint of its content, and what is stored of it by marks in the store (see `file_share`). A
+large file is shared by several processes: each reads all of it, which is cheap, and stores the messages of its Call-IDs.
 """
 
 from __future__ import annotations
 
-import gc
 import hashlib
+import os
+import pickle
+import subprocess
+import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
-
-from ringback.events.store import Batch, EventStore, LegQuery, LegRow
-from ringback.sessions.capture.pcap import CaptureReader, NotACapture, read_capture
-from ringback.sessions.ingest.details import DetailReader
-from ringback.sessions.ingest.legs import LegTable, Taken
-from ringback.sessions.ingest.logs import log_record, new_logs
-from ringback.sessions.ingest.media_records import encode_media
-from ringback.sessions.ingest.packing import batches, stored
+from ringback.events import EventStore
+from ringback.sessions.capture.pcap import NotACapture
+from ringback.sessions.ingest.file_share import FileImport, ImportProgress, ShareImport, Work
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules
-from ringback.sessions.story import SightingTuple
 
-BATCH_MESSAGES = 16_384
-BATCH_BYTES = 12 * 1024 * 1024
-OPEN_LEGS = 20_000
-_MARK = "import:"
+__all__ = ["FileImport", "ImportProgress", "ImportSummary", "fingerprint", "import_files"]
+
+SHARED_BYTES = 16 * 1024 * 1024  # a file from this size on is worth the start of a second process
+MOST_SHARES = 4
 _SAMPLE = 1 << 20
 _SAMPLES = 16
-_LOOK_UPS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class ImportProgress:
-    """`fraction` of the file read, 0.0-1.0; messages found in it so far."""
-
-    path: Path
-    fraction: float
-    messages: int
-
-
-@dataclass(slots=True)
-class FileImport:
-    """What became of one file. `status`: imported, resumed (the rest of it was imported), already (it had been before),
-    failed (`problem` says why; what was read before is stored)."""
-
-    path: Path
-    status: str = "imported"
-    problem: str = ""  # also of an imported file that is damaged from some place on
-    packets: int = 0
-    messages: int = 0
-    legs: int = 0
-    media: int = 0  # RTP streams and reports
-    logs: int = 0
-    media_packets: int = 0
-    ignored: Counter[str] = field(default_factory=Counter)  # reason -> packets, or messages that are no SIP
-    first_us: int | None = None
-    last_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,24 +41,6 @@ class ImportSummary:
         return sum(file.messages for file in self.files if file.status != "already")
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """How far an import came: `messages` of the file are stored whole; of those up to `until` only `days` are."""
-
-    messages: int = 0
-    until: int = 0
-    days: tuple[int, ...] = ()
-    done: dict[str, int] | None = None  # figures of a finished import
-
-    def __str__(self) -> str:
-        return orjson.dumps([self.messages, self.until, self.days, self.done]).decode()
-
-    @classmethod
-    def parse(cls, text: str) -> _Mark:
-        messages, until, days, done = orjson.loads(text)
-        return cls(messages, until, tuple(days), done)
-
-
 def import_files(
     store: EventStore,
     paths: Sequence[Path],
@@ -103,22 +49,21 @@ def import_files(
     force: bool = False,
     environment: str = "default",
     rules: KeyRules = DEFAULT_RULES,
+    store_url: str = "",
 ) -> ImportSummary:
     """Each file that can be read; the others are told as failed. `force` imports a file once more that is in already.
+    Where `store_url` names the same store, large files are shared by as many processes as there are cores, four at most.
 
     Raises EventStoreError where the store cannot be written: what was imported till then is stored, and the next call
     goes on from there.
     """
     began = time.monotonic()
     files = []
-    with _without_cycles():
-        for path in paths:
-            result = FileImport(path)
-            files.append(result)
-            try:
-                _Import(store, result, environment, rules, force=force).run(progress)
-            except (OSError, NotACapture) as error:
-                result.status, result.problem = "failed", _why(error)
+    for path in paths:
+        try:
+            files.append(_import_file(store, store_url, Work(path, "", environment, rules, force), progress))
+        except (OSError, NotACapture) as error:
+            files.append(FileImport(path, "failed", _why(error)))
     return ImportSummary(files, time.monotonic() - began)
 
 
@@ -135,150 +80,80 @@ def fingerprint(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-class _Import:
-    def __init__(
-        self, store: EventStore, result: FileImport, environment: str, rules: KeyRules, *, force: bool
-    ) -> None:
-        self._store = store
-        self._result = result
-        self._environment = environment
-        self._force = force
-        self._table = LegTable(environment=environment, most=OPEN_LEGS, details=DetailReader(rules))
-        self._name = ""
-        self._mark = _Mark()
-        self._fed = 0  # messages given to the table
-        self._last_row: Sequence[LegRow] = ()  # tells the day that the last mark is stored with
-
-    def run(self, progress: Callable[[ImportProgress], None] | None) -> None:
-        result = self._result
-        with result.path.open("rb") as file:
-            self._name = _MARK + fingerprint(file)
-        mark = self._store.mark(self._name)
-        if mark and not self._force:
-            self._mark = _Mark.parse(mark)
-            if self._mark.done is not None:
-                result.status = "already"
-                figures = self._mark.done
-                result.messages, result.legs = figures["messages"], figures["legs"]
-                result.first_us, result.last_us = figures.get("first"), figures.get("last")
-                return
-            result.status = "resumed"
-        reader = read_capture(result.path)
-        clock_us = 0
-        for messages in _cut(reader, self._mark):
-            self._table.add(messages)
-            self._fed += len(messages)
-            times = [message[0] for message in messages]
-            clock_us = max(clock_us, *times)
-            result.first_us = min(times) if result.first_us is None else min(result.first_us, *times)
-            taken = self._table.take(clock_us)
-            if self._fed <= self._mark.messages:
-                stored(taken)  # by the import before
-                if self._fed == self._mark.messages:
-                    self._find_again(self._table.open_rows())
-                continue
-            self._write(taken, _Mark(self._fed))
-            if progress:
-                progress(ImportProgress(result.path, reader.fraction, reader.counters.sip_messages))
-        result.last_us = clock_us or None
-        self._finish(reader, clock_us)
-        if progress:
-            progress(ImportProgress(result.path, 1.0, result.messages))
-
-    def _write(self, taken: Taken, after: _Mark) -> None:
-        """Day by day, and with each day what has been stored then."""
-        days = batches(taken)
-        before = self._mark
-        for day in before.days:
-            self._find_again(days[day].legs)
-        done = list(before.days)
-        rest = [day for day in days if day not in done]
-        for day in rest:
-            done.append(day)
-            mark = after if day == rest[-1] else _Mark(before.messages, self._fed, tuple(done))
-            self._store.write(replace(days[day], marks={self._name: str(mark)}))
-        stored(taken)
-        self._mark = after
-        if days:
-            self._last_row = days[max(days)].legs[-1:]
-
-    def _finish(self, reader: CaptureReader, clock_us: int) -> None:
-        """Log lines before the last mark: a crash between them repeats the lines, and `new_logs` drops them then."""
-        result, table = self._result, self._table
-        reports = [report for report in reader.media if report.leg]
-        lines = [log_record(line, environment=self._environment) for line in reader.logs]
-        media = [encode_media(report, environment=self._environment) for report in reports]
-        if fresh := new_logs(self._store, [*lines, *media]):
-            self._store.write_logs(fresh)
-        counters = reader.counters
-        result.packets, result.media_packets = counters.packets, counters.media_packets
-        result.messages, result.legs = self._fed - table.refused.total(), table.opened
-        result.logs, result.media = len(lines), len(media)
-        result.ignored = counters.ignored + table.refused
-        result.problem = reader.problem
-        settled = table.finish(clock_us)
-        if self._fed:
-            figures = {"messages": result.messages, "legs": result.legs}
-            if result.first_us is not None and result.last_us is not None:
-                figures |= {"first": result.first_us, "last": result.last_us}
-            done = _Mark(self._fed, done=figures)
-            if settled.settled or settled.counts:
-                self._write(settled, done)
-            else:
-                self._store.write(Batch(self._last_row, (), (), {self._name: str(done)}))
-
-    def _find_again(self, rows: Iterable[LegRow]) -> None:
-        """The references of rows that an import before this one stored."""
-        missing = [row for row in rows if row.ref is None]
-        for start in range(0, len(missing), _LOOK_UPS):
-            part = {(row.call_id, row.started_us): row for row in missing[start : start + _LOOK_UPS]}
-            times = [started for _, started in part]
-            query = LegQuery(
-                (self._environment,), min(times), max(times) + 1, call_ids=tuple({call_id for call_id, _ in part})
-            )
-            cursor = None
-            while True:
-                page = self._store.search(query, limit=500, cursor=cursor, deadline_s=60)
-                for found in page.rows:
-                    row = part.get((found.call_id, found.started_us))
-                    if row is not None and (row.ref is None or found.messages == row.messages):
-                        row.ref = found.ref
-                cursor = page.cursor
-                if cursor is None:
-                    break
+def _import_file(
+    store: EventStore, store_url: str, work: Work, progress: Callable[[ImportProgress], None] | None
+) -> FileImport:
+    with work.path.open("rb") as file:
+        name = f"import:{work.environment}:{fingerprint(file)}"
+        size = file.seek(0, 2)
+    shares = _begun(store, name)
+    if shares is None:
+        shares = min(MOST_SHARES, os.cpu_count() or 1) if store_url and size >= SHARED_BYTES else 1
+    parts = [replace(work, name=_mark_name(name, share, shares), share=share, of=shares) for share in range(shares)]
+    apart, here = (parts[1:], parts[:1]) if store_url else ([], parts)
+    with _processes(apart, store_url) as others:
+        result, *more = [ShareImport(store, part).run(progress) for part in here]
+        for other in (*more, *map(_result, others)):
+            _join(result, other)
+    if progress:
+        progress(ImportProgress(work.path, 1.0, result.messages))
+    return result
 
 
-def _cut(reader: CaptureReader, mark: _Mark) -> Iterator[list[SightingTuple]]:
-    """Batches, by counts alone; the places that `mark` tells of are always ends of batches."""
-    places = [place for place in (mark.messages, mark.until) if place]
-    held: list[SightingTuple] = []
-    fed = since = 0
-    for piece in reader.batches():
-        held += piece
-        while places and fed + len(held) >= places[0]:
-            count = places.pop(0) - fed
-            if count:
-                yield held[:count]
-            held, fed, since = held[count:], fed + count, reader.position
-        if len(held) >= BATCH_MESSAGES or reader.position - since >= BATCH_BYTES:
-            if held:
-                yield held
-            fed, since, held = fed + len(held), reader.position, []
-    if held:
-        yield held
+def _begun(store: EventStore, name: str) -> int | None:
+    """By how many shares the file was imported before, or was begun to be; None: by none."""
+    for shares in range(1, MOST_SHARES + 1):
+        if any(store.mark(_mark_name(name, share, shares)) for share in range(shares)):
+            return shares
+    return None
+
+
+def _mark_name(name: str, share: int, shares: int) -> str:
+    return name if shares == 1 else f"{name}:{share}/{shares}"
+
+
+@contextmanager
+def _processes(parts: Sequence[Work], store_url: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One for each part. None outlives the block, however it is left."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for part in parts:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "ringback.sessions.ingest.share_process"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            started.append(process)
+            if process.stdin:
+                process.stdin.write(pickle.dumps((part, store_url)))
+                process.stdin.flush()
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+
+def _result(process: subprocess.Popen[bytes]) -> FileImport:
+    """Waits for it. Raises what the process met."""
+    document = process.stdout.read() if process.stdout else b""
+    if not document:
+        raise OSError(f"a process of the import ended with code {process.wait()}; the same command goes on")
+    result: FileImport | Exception = pickle.loads(document)  # noqa: S301 -- our child
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _join(result: FileImport, other: FileImport) -> None:
+    result.messages += other.messages
+    result.legs += other.legs
+    result.ignored.update(other.ignored)
+    if result.status != other.status:
+        result.status = "resumed"
 
 
 def _why(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-@contextmanager
-def _without_cycles() -> Iterator[None]:
-    """Nothing that is made here refers to itself, and looking for what does costs a tenth of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
