@@ -109,7 +109,9 @@ def _is_found(scenario: str, page: Page, search: str) -> bool:
     page.wait_for_url("**/sessions/*")
     shown = page.locator("#diagram div.head").inner_text()
     whole = session.retransmission_count > 0 or f"{len(session.arrows)} messages" in shown
-    return whole and issues[0].title in page.locator(".answer h2").first.inner_text()
+    code = session.final_code or 0
+    ended = code < 300 or str(code) in page.locator(".page-head .tag").inner_text()
+    return whole and ended and issues[0].title in page.locator(".answer h2").first.inner_text()
 
 
 def _is_drawn_by_node(scenario: str, page: Page) -> None:
