@@ -63,7 +63,9 @@ class SessionService:
         found: list[SessionRow] = []
         candidates = replace(query, limit=CANDIDATES)
         while True:
-            result = search.page(self._events, candidates, nodes, troubled=True if definition.always_troubled else None)
+            result = search.page(
+                self._events, candidates, nodes, troubled=True if definition.always_troubled else None
+            )
             for count, row in enumerate(result.rows, 1):
                 if query.issue in self._diagnose_row(row):
                     found.append(row)
