@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from scripts.record_demo.plan import DOCUMENTATION
+from scripts.record_demo.play import set_stages
+from scripts.record_demo.scenarios import SCENARIOS
 from truth import TRUTH, lanes, recorded, told
+
+from ringback.demo import recording
+
+
+def test_the_recording_is_that_of_the_scenarios() -> None:
+    """Else: python -m scripts.record_demo."""
+    written = set_stages(DOCUMENTATION, SCENARIOS)
+    played = {each.id: (each.tells, each.subscribers, each.outside) for each in recording.load()[1]}
+    assert played == {
+        name: (SCENARIOS[name].tells, tuple(stage.subscribers), tuple(stage.called))
+        for name, stage in written.items()
+    }
 
 
 def test_every_scenario_of_the_recording_has_its_truth() -> None:
