@@ -15,9 +15,12 @@ from ringback.events import EventStoreError, open_store
 from ringback.sessions.capture.pcap import NotACapture
 from ringback.sessions.ingest.file_share import FileImport, ShareImport
 
+_STDIN = 0
+
 
 def main() -> None:
-    work, store_url = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the importer, our parent
+    with open(_STDIN, "rb", closefd=False) as stdin:
+        work, store_url = pickle.load(stdin)  # noqa: S301 -- from the importer, our parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     result: FileImport | Exception
     try:
@@ -36,7 +39,7 @@ def main() -> None:
 
 def _end_with_parent() -> None:
     """What is stored is stored; the next import goes on from there."""
-    sys.stdin.buffer.read()
+    os.read(_STDIN, 1)  # not sys.stdin: its lock must be free when the interpreter ends
     os._exit(1)
 
 
