@@ -78,6 +78,7 @@ class DetailReader:
         if not first_line.startswith("SIP/2.0 "):
             method, _, rest = first_line.partition(" ")
             uri = rest.rpartition(" ")[0]
+        keyed = []  # what correlation keys are read from
         numbers: dict[str, int] = {}
         users: dict[str, str] = {}  # canonical header name -> user of its first address
         to = contacts = expires = reason = ""
@@ -102,6 +103,10 @@ class DetailReader:
                 expires = value
             elif name == "reason":
                 reason = reason or value
+            else:
+                keyed.append((name, value))
+        if method == "REFER":
+            keyed = headers
         in_dialog = ";tag=" in to or ";tag =" in to
         target = user_of(uri) if uri else ""
         if target:
@@ -115,7 +120,7 @@ class DetailReader:
             keys=set(
                 keys_with_reasons(
                     call_id,
-                    headers,
+                    keyed,
                     method=method,
                     request_uri=uri,
                     body=body,
@@ -132,25 +137,21 @@ class DetailReader:
     def _headers(self, head: str) -> list[tuple[str, str]]:
         if "\n " in head or "\n\t" in head:
             head = _FOLD.sub(" ", head)
-        names = self._names
-        headers = []
-        for line in head.split("\n")[1:]:
-            name, colon, value = line.partition(":")
-            known = names.get(name)
-            if known is None:
-                known = self._learn(name)
-            if known and colon:
-                headers.append((known, value.strip()))
-        return headers
+        known = self._names
+        lines = [line.partition(":") for line in head.split("\n")]
+        for name, _, _ in lines:
+            if name not in known:
+                self._learn(name)
+        return [(known[name], value.strip()) for name, _, value in lines if known.get(name) and value]
 
-    def _learn(self, name: str) -> str:
+    def _learn(self, name: str) -> None:
         canonical = name.strip().lower()
         canonical = COMPACT_NAMES.get(canonical, canonical)
         if canonical not in self._wanted:
             canonical = ""
-        if len(self._names) < 4096:  # whoever invents names fills it once, and costs a little time from then on
-            self._names[name] = canonical
-        return canonical
+        if len(self._names) >= 4096:  # someone invents names
+            self._names.clear()
+        self._names[name] = canonical
 
 
 def _usual(name: str) -> str:
