@@ -63,7 +63,7 @@ def collecting() -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
             time.sleep(1.0)  # the workers' start is not measured
             yield process, data
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
             process.wait(60)
             process.stdin.close()
 
@@ -99,6 +99,8 @@ def report(
     cpu = processor(process) - cpu_before
     own = psutil.Process(process.pid)
     mib = sum(each.memory_info().rss for each in (own, *own.children())) / 2**20
+    process.send_signal(signal.SIGTERM)  # what is on disk then is what stays
+    process.wait(60)
     size = sum(each.stat().st_size for each in data.rglob("*") if each.is_file()) / max(1, now.stored)
     print(
         f"{name:20}{sent:11,}{sent / seconds:10,.0f}{now.stored:11,}{lost:9,}{lag:7.1f}{size:10.0f}{cpu:8.1f}{mib:6.0f}"
