@@ -109,15 +109,18 @@ def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
 
 
 def failing_numbers(session: Session, issues: Sequence[Issue]) -> set[int]:
-    """The messages that the story failed at: of a critical primary issue's evidence the refusals, else the last of it;
-    without issues the final response that ended a failed session."""
+    """The messages that the story failed at: of a critical primary issue's evidence the refusals, else, where the session
+    failed, the last of it; without issues the final response that ended a failed session. An answered call whose sound
+    was missing failed at no message."""
     if issues:
         if issues[0].severity != "critical":
             return set()
         cited = {each.message for each in issues[0].evidence}
         arrows = [arrow for arrow in session.arrows if arrow.number in cited]
         refusals = {arrow.number for arrow in arrows if arrow.sip.status >= 300}
-        return refusals or {arrow.number for arrow in arrows[-1:]}
+        if refusals or session.outcome not in _FAILED:
+            return refusals
+        return {arrow.number for arrow in arrows[-1:]}
     if session.outcome in _FAILED and session.final_code:
         main = next((leg for leg in session.legs if leg.outcome == session.outcome), session.legs[0])
         for transaction in session.transactions:
