@@ -143,18 +143,25 @@ def scan(payload: bytes) -> tuple[bytes, bytes, int] | None:
     Knows `i:`, folding, odd spacing and junk before the message; reads nothing else. Of a SIP message that lacks
     them (or was cut before them) the Call-ID is b"" and the CSeq -1. `parse` tells the same three.
     """
-    end = payload.find(b"\n") - 1
-    first = payload[:end]
-    if (payload[end - 8 : end + 1] == b" SIP/2.0\r" and first[:4] in REQUEST_WORDS) or (
-        first[:8] == b"SIP/2.0 " and first[8:11].isdigit() and payload[end : end + 1] == b"\r"
+    end = payload.find(b"\n")
+    line = payload[:end]
+    if (line[-9:] == b" SIP/2.0\r" and line[:4] in REQUEST_WORDS) or (
+        line[:8] == b"SIP/2.0 " and line[8:11].isdigit() and line[-1:] == b"\r"
     ):
         at = payload.find(b"\r\nCall-ID: ", end) + 11
-        stop = payload.find(b"\r\n", at)
-        number = payload.find(b"\r\nCSeq: ", stop) + 8
-        call_id = payload[at:stop].strip()
-        digits = payload[number : payload.find(b" ", number, number + 10)]
-        if at != 10 and number != 7 and digits.isdigit() and call_id and payload.rfind(b"\r\n\r\n", end, number) < 0:
-            return call_id, first, int(digits)
+        if at != 10 and payload.find(b"\r\n\r\n", end - 1, at) < 0:
+            stop = payload.find(b"\r\n", at)
+            number = stop + 8
+            if payload[stop:number] != b"\r\nCSeq: ":  # nearly everyone writes it next
+                number = payload.find(b"\r\nCSeq: ", stop) + 8
+            call_id = payload[at:stop].strip()
+            digits = payload[number : payload.find(b" ", number, number + 10)]
+            if (
+                digits.isdigit()
+                and call_id
+                and (number == stop + 8 or (number != 7 and payload.rfind(b"\r\n\r\n", stop, number) < 0))
+            ):
+                return call_id, line[:-1], int(digits)
     return _scan_slowly(payload)
 
 
