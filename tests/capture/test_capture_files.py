@@ -338,3 +338,17 @@ def ones_sum(data: bytes) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total
+
+
+def test_what_is_put_together_from_packets_without_a_time_says_so() -> None:
+    datagram, stream = udp(MESSAGE), ok()
+    frames = [
+        ethernet(ipv4(datagram[:80], fragment=0x2000)),
+        ethernet(ipv4(datagram[80:], fragment=10)),
+        ethernet(ipv4(tcp(stream[:50], 1), 6)),
+        ethernet(ipv4(tcp(stream[50:], 51), 6)),
+    ]
+    simple = b"".join(block(3, struct.pack("<I", len(frame)) + frame) for frame in frames)
+    sightings, _ = read(section() + interface() + simple)
+    assert payloads(sightings) == [MESSAGE, ok()]
+    assert all(sighting[3] & TIME_OF_RECEIPT for sighting in sightings)

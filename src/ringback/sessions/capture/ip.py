@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ringback.sessions.capture.frames import Interface
-from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, REASSEMBLED
+from ringback.sessions.story import CUT_BY_CAPTURE, IP_ID_KNOWN, REASSEMBLED, TIME_OF_RECEIPT
 
 UDP, TCP, SCTP, GRE, IP_IN_IP, IPV6_IN_IP = 17, 6, 132, 47, 4, 41
 
@@ -108,12 +108,13 @@ def _parse_6(data: bytes, at: int, end: int) -> Datagram | Fragment | str:
 
 
 class _Held:
-    __slots__ = ("first", "interface", "parts", "size", "started_us", "total", "when_us")
+    __slots__ = ("first", "interface", "marks", "parts", "size", "started_us", "total", "when_us")
 
     def __init__(self, time_us: int, fragment: Fragment, interface: Interface) -> None:
         self.interface = interface
         self.started_us = self.when_us = time_us
         self.first = fragment.part
+        self.marks = REASSEMBLED
         self.parts: dict[int, bytes] = {}
         self.size = 0
         self.total: int | None = None
@@ -144,6 +145,7 @@ class Reassembler:
         part = fragment.part
         piece = part.data[part.start : part.end]
         held.when_us = time_us
+        held.marks |= part.marks & TIME_OF_RECEIPT
         if fragment.offset == 0:
             held.first = part
         before = held.parts.get(fragment.offset, b"")
@@ -160,7 +162,7 @@ class Reassembler:
             whole = self._joined(held)
             if len(whole) >= held.total:
                 self._drop(fragment.key)
-                return _datagram(held.first, whole[: held.total], REASSEMBLED), given_up
+                return _datagram(held.first, whole[: held.total], held.marks), given_up
         while self._held and (self._bytes > FRAGMENT_BYTES_HELD or len(self._held) > FRAGMENTS_HELD):
             given_up.append(self._give_up(next(iter(self._held))))
         return None, given_up
@@ -180,7 +182,7 @@ class Reassembler:
 
     def _give_up(self, key: bytes) -> Incomplete:
         held = self._drop(key)
-        datagram = _datagram(held.first, self._joined(held), REASSEMBLED | CUT_BY_CAPTURE)
+        datagram = _datagram(held.first, self._joined(held), held.marks | CUT_BY_CAPTURE)
         return Incomplete(held.when_us, held.interface, datagram, len(held.parts))
 
     def _drop(self, key: bytes) -> _Held:

@@ -98,9 +98,10 @@ class Dissector:
         if isinstance(parsed, str):
             self.ignored[parsed] += 1
         elif isinstance(parsed, Datagram):
-            self._datagram(seen, parsed._replace(marks=parsed.marks | marks) if marks else parsed, depth)
+            self._datagram(seen, _marked(parsed, marks), depth)
         else:
-            whole, given_up = self._fragments.add(seen.time_us, parsed, seen.interface)
+            fragment = parsed._replace(part=_marked(parsed.part, marks))
+            whole, given_up = self._fragments.add(seen.time_us, fragment, seen.interface)
             for incomplete in given_up:
                 self._incomplete(seen.out, incomplete)
             if whole is not None:
@@ -197,6 +198,10 @@ class Dissector:
     @staticmethod
     def _sip(seen: Seen, flow: bytes, payload: bytes, marks: int, transport: str = "udp") -> None:
         seen.out.append((seen.time_us, hop_of(seen.interface, transport, flow), payload, marks, ""))
+
+
+def _marked(datagram: Datagram, marks: int) -> Datagram:
+    return datagram._replace(marks=datagram.marks | marks) if marks else datagram
 
 
 def hop_of(interface: Interface, transport: str, flow: bytes) -> Hop:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple, Protocol
 
 from ringback.sessions.capture.sip import METHODS, looks_like_sip
-from ringback.sessions.story import CUT_BY_CAPTURE, REASSEMBLED
+from ringback.sessions.story import CUT_BY_CAPTURE, REASSEMBLED, TIME_OF_RECEIPT
 
 MAX_MESSAGE = 1 << 18  # bytes; a longer one is taken for a loss of synchronisation
 MAX_HEAD = 1 << 16
@@ -26,7 +26,7 @@ class Framed(NamedTuple):
 
     time_us: int  # of the segment that completed it
     payload: bytes
-    marks: int  # of its first segment, and REASSEMBLED or CUT_BY_CAPTURE
+    marks: int  # of its first segment, TIME_OF_RECEIPT of any, and REASSEMBLED or CUT_BY_CAPTURE
 
 
 class Framer(Protocol):
@@ -86,6 +86,7 @@ class SipFramer:
     def feed(self, time_us: int, data: bytes, marks: int) -> list[Framed]:
         if self._buffer:
             self._segments += 1
+            self._marks |= marks & TIME_OF_RECEIPT
         else:
             self._segments, self._marks = 1, marks
         self._buffer += data

@@ -9,7 +9,7 @@ import re
 
 from ringback.sessions.capture.sip import looks_like_sip
 from ringback.sessions.capture.sip_stream import MAX_MESSAGE, Framed
-from ringback.sessions.story import REASSEMBLED
+from ringback.sessions.story import REASSEMBLED, TIME_OF_RECEIPT
 
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _OPCODES = frozenset((_CONTINUATION, _TEXT, _BINARY, 8, 9, 10))
@@ -55,6 +55,7 @@ class WebSocketFramer:
     def feed(self, time_us: int, data: bytes, marks: int) -> list[Framed]:
         if self._buffer or self._message:
             self._segments += 1
+            self._marks |= marks & TIME_OF_RECEIPT
         else:
             self._segments, self._marks = 1, marks
         self._buffer += data
