@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.rows import Stored, storable
-from ringback.events.sqlite.schema import SLICE_ROWS, connect, note_problem
+from ringback.events.sqlite.schema import BUSY_SECONDS, SLICE_ROWS, connect, is_busy, note_problem
 
 _MANY = 4096
+_POLL_SECONDS = 0.001
 _log = logging.getLogger(__name__)
 
 
@@ -76,11 +78,28 @@ class SegmentWriter:
         written to a file that retention or a repair took away."""
         if self.file.inode() != self.inode:
             raise Moved(self.file)
-        self.connection.execute("BEGIN IMMEDIATE")
+        self._wait_for_turn()
         if self.file.inode() != self.inode:
             self.rollback()
             raise Moved(self.file)
         (self._batch,) = self.connection.execute("SELECT value + 1 FROM meta WHERE name = 'batches'").fetchone()
+
+    def _wait_for_turn(self) -> None:
+        """SQLite's own waiting sleeps up to 100 ms at a time: writers that take turns would idle half of theirs."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self.connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error) or time.monotonic() >= deadline:
+                        raise
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    return
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
 
     def _tell_losses(self) -> None:
         """A machine that lost its power loses what the disk had not yet: say so, once."""
