@@ -8,6 +8,7 @@ from call to call (they decide how well blocks compress); the same seed makes th
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import random
 import socket
@@ -312,6 +313,8 @@ class HepStream:
                     last - first - done,
                     0,
                 )
+                if count < 0 and ctypes.get_errno() == errno.ECONNREFUSED:
+                    continue  # told of an earlier packet: nobody listens just now
                 if count < 0:
                     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
                 done += count

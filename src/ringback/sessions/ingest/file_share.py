@@ -27,8 +27,8 @@ from ringback.sessions.ingest.packing import batches, stored
 from ringback.sessions.keys import KeyRules
 from ringback.sessions.story import SightingTuple
 
-BATCH_MESSAGES = 16_384
-BATCH_BYTES = 12 * 1024 * 1024
+BATCH_MESSAGES = 8192
+BATCH_BYTES = 6 * 1024 * 1024
 OPEN_LEGS = 20_000
 _LOOK_UPS = 200
 
