@@ -67,9 +67,9 @@ def test_packets_over_tls_are_stored(tmp_path: Path) -> None:
         "-addext",
         "subjectAltName=DNS:localhost",
         "-out",
-        certificate,
+        str(certificate),
         "-keyout",
-        key,
+        str(key),
     ]
     subprocess.run([*make, *subject], check=True, capture_output=True)
     settings = {
