@@ -138,6 +138,12 @@ def test_a_call_id_that_was_cut_is_no_call_id() -> None:
     assert parse(cut).call_id == ""
 
 
+def test_a_cseq_is_never_read_out_of_the_start_line() -> None:
+    cut = sip(b"INVITE 5551234 SIP/2.0")
+    cut = cut[: cut.index(b"66710@")]
+    assert scan(cut) == (b"", b"INVITE 5551234 SIP/2.0", -1)
+
+
 def test_a_start_line_that_was_cut_is_still_sip() -> None:
     assert scan(b"INVITE sip:bob") == (b"", b"INVITE sip:bob", -1)
     assert parse(b"INVITE sip:bob").request_uri == "sip:bob"

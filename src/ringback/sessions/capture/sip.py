@@ -157,7 +157,8 @@ def scan(payload: bytes) -> tuple[bytes, bytes, int] | None:
             call_id = payload[at:stop].strip()
             digits = payload[number : payload.find(b" ", number, number + 10)]
             if (
-                digits.isdigit()
+                stop > 0
+                and digits.isdigit()
                 and call_id
                 and (number == stop + 8 or (number != 7 and payload.rfind(b"\r\n\r\n", stop, number) < 0))
             ):
