@@ -33,8 +33,9 @@ DRAIN_SECONDS = 0.5  # of reading on after SIGTERM, where packets do not stop co
 _BATCH = 512  # datagrams one system call takes
 _SLOT = 65_536  # bytes: no datagram is longer
 _NAME = 32  # bytes: holds a sockaddr_in6
-_CALM = 64  # fewer datagrams than this at once: wait a little, so that the next call takes more of them
-_ROOMY = 1024 * 1024  # bytes of a socket's buffer that make waiting safe
+_CALM = 256  # fewer datagrams than this at once: wait a little, so that the next call takes more of them
+_CALM_SECONDS = 0.004
+_ROOMY = 4 * 1024 * 1024  # bytes of a socket's buffer that make waiting safe
 _MSG_DONTWAIT = socket.MSG_DONTWAIT
 _MOST_SENDERS = 4096  # remembered; spoofed ones cost only time
 
@@ -156,7 +157,7 @@ class Receiver:
                 report_at = now + REPORT_SECONDS
                 self._report()
             if 0 < taken < _CALM and self._roomy:
-                time.sleep(0.001)
+                time.sleep(_CALM_SECONDS)
         self._drain()
 
     def _take(self, fd: int) -> int:
