@@ -23,6 +23,7 @@ from ringback.sessions import pages as sessions_pages
 from ringback.sessions.diagnose import load_catalogue
 from ringback.sessions.ingest import api as logs_api
 from ringback.sessions.ingest.logs import MOST_BYTES
+from ringback.sessions.keys import load_rules
 from ringback.sessions.nodes import api as nodes_api
 from ringback.sessions.nodes.schemas import NodeNotFound
 from ringback.sessions.nodes.service import NodeRegister
@@ -91,7 +92,9 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.events = events
     app.state.nodes = NodeRegister(records)
     app.state.catalogue = load_catalogue(settings.issues_folder)
-    app.state.sessions = SessionService(events, app.state.catalogue, app.state.nodes)
+    app.state.sessions = SessionService(
+        events, app.state.catalogue, app.state.nodes, load_rules(settings.correlation_file)
+    )
     app.state.uploads = Uploads(settings)
     app.state.uploads.clear()
     app.state.registry.register(StoreMetrics(events))

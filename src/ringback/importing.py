@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ringback.events import EventStoreError, open_store
 from ringback.sessions.ingest.files import ImportProgress, ImportSummary, import_files
-from ringback.sessions.keys import DEFAULT_RULES, KeyRulesError, load_rules
+from ringback.sessions.keys import KeyRulesError, load_rules
 from ringback.sessions.uploads.documents import FileDocument, ImportDocument, import_document
 from ringback.settings import Settings
 
@@ -19,7 +19,7 @@ def import_captures(
 ) -> int:
     """Returns the exit code: 0, or 1 when a file could not be read or the store not be written (said on stderr)."""
     try:
-        rules = load_rules(settings.correlation_file) if settings.correlation_file else DEFAULT_RULES
+        rules = load_rules(settings.correlation_file)
         store = open_store(settings.store_url)
         try:
             with _progress(files, shown=sys.stderr.isatty()) as progress:

@@ -145,8 +145,7 @@ def _prepare(settings: Settings) -> str | None:
 
     try:
         load_catalogue(settings.issues_folder)
-        if settings.correlation_file:
-            load_rules(settings.correlation_file)
+        load_rules(settings.correlation_file)
     except (CatalogueError, KeyRulesError, OSError) as error:
         raise CannotServe(str(error)) from error
     try:

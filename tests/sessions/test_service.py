@@ -17,6 +17,7 @@ from ringback.sessions.capture.pcap import read_capture
 from ringback.sessions.capture.pcap_writer import write_pcap
 from ringback.sessions.diagnose import load_catalogue
 from ringback.sessions.ingest.files import import_files
+from ringback.sessions.keys import load_rules
 from ringback.sessions.schemas import QueryError, SessionQuery
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.story import NodeInfo, Sighting
@@ -209,6 +210,21 @@ def test_the_histogram_counts_each_session_once_by_its_outcome(sessions: Session
     assert len(counted.buckets) == 60
     assert counted.buckets[0].outcomes == {"failed": 4, "busy": 2}  # both legs of the last call began there
     assert sum(sum(bucket.outcomes.values()) for bucket in counted.buckets) == 6
+
+
+def test_a_link_by_a_header_of_ones_own_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "correlation.toml").write_text('headers = { "X-Orig-Leg" = "" }')
+    rules = load_rules(tmp_path / "correlation.toml")
+    ladder = PLACES + TWO_LEGS.replace("X-CID", "X-Orig-Leg").replace("18005550100@203", "99@203")
+    write_pcap(tmp_path / "calls.pcap", sorted(play(ladder).sightings, key=lambda one: one.time_us))
+    events = open_store(f"sqlite:{tmp_path / 'events'}")
+    try:
+        import_files(events, [tmp_path / "calls.pcap"], rules=rules)
+        service = SessionService(events, load_catalogue(), rules=rules)
+        opened = service.open(service.search(QUERY).rows[0].id, ("default",))
+    finally:
+        events.close()
+    assert [(link.because, link.confidence) for link in opened.session.links] == [("X-Orig-Leg header", 1.0)]
 
 
 def test_exports_hold_what_was_captured(sessions: SessionService) -> None:

@@ -66,13 +66,15 @@ _RFC_HEADERS = frozenset(
 )  # fmt: skip
 
 
-def load_rules(path: Path) -> KeyRules:
-    """The defaults with what a TOML file adds to them. Raises KeyRulesError.
+def load_rules(path: Path | None) -> KeyRules:
+    """The defaults with what a TOML file (None: nothing) adds to them. Raises KeyRulesError.
 
     headers = { "X-Orig-Call" = "callid=([^;]+)", "X-Leg" = "" }   # "" takes the whole value
     suffixes = ["_leg\\\\d$"]
     conf_headers = ["X-Conf-ID"]
     """
+    if path is None:
+        return DEFAULT_RULES
     try:
         table = tomllib.loads(path.read_text())
         headers = {

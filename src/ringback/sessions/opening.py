@@ -18,6 +18,7 @@ from ringback.events.store import (
 from ringback.sessions.correlate import build_session
 from ringback.sessions.ingest.blocks import BlockDamaged, decode_block
 from ringback.sessions.ingest.media_records import MEDIA_KIND, decode_media
+from ringback.sessions.keys import KeyRules
 from ringback.sessions.search import DAY_US
 from ringback.sessions.smartbox import SESSION_ID
 from ringback.sessions.story import LogLine, NodeInfo, Session, Sighting, StreamReport
@@ -31,7 +32,11 @@ READ_SECONDS = 10.0
 
 
 def open_session(
-    events: EventStore, session_id: str, environments: tuple[str, ...], nodes: Sequence[NodeInfo]
+    events: EventStore,
+    session_id: str,
+    environments: tuple[str, ...],
+    nodes: Sequence[NodeInfo],
+    rules: KeyRules,
 ) -> Session | None:
     """None when no leg of that id is stored. Raises the store's errors: part of a story is no story."""
     first = _first_leg(events, session_id, environments)
@@ -46,6 +51,7 @@ def open_session(
         logs=logs,
         media=media,
         nodes=nodes,
+        rules=rules,
         links=closure.links,
         notes=notes,
         environment=first.environment,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ringback.sessions.story import Issue, Session
 
@@ -70,7 +70,6 @@ class SessionRow:
     messages: int
     call_ids: list[str]
     listed_us: int  # its place in the list: the newest of the legs that matched
-    troubled: bool  # a bad end, or marks of trouble: worth a diagnosis
     matched: str  # which field matched the number: "called number, contact", "" when nothing was asked
     issue: IssueBrief | None = None  # primary issue
     diagnosed: bool = False  # False: `issue` was not worked out (yet)
@@ -82,7 +81,6 @@ class SearchResult:
     cursor: str | None
     query: SessionQuery
     understood: str  # how the smart box was read: "number ending in 3355787", "Call-ID 7d0f3c1e@…"
-    took_ms: float = 0.0
     searched_until_us: int | None = None  # an issue filter stopped here on its time budget; the cursor goes on
     reading: int = 0  # which way of reading the smart box this is
 
@@ -106,4 +104,3 @@ class OpenedSession:
     id: str
     session: Session
     issues: list[Issue]  # the primary one first; empty: nothing unusual
-    nodes_known: dict[str, str] = field(default_factory=dict)

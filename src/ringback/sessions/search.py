@@ -310,7 +310,6 @@ def _session_row(group: _Group, number: NumberPattern | None, nodes: Sequence[No
         call_ids=list(dict.fromkeys(row.call_id for row in legs)),
         matched=_matched(group.matched, number) if number else "",
         listed_us=max(row.started_us for row in group.matched),
-        troubled=any(row.troubled for row in legs),
     )
 
 

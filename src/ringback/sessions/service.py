@@ -14,6 +14,7 @@ from ringback.events.store import EventStore
 from ringback.sessions import opening, search
 from ringback.sessions.diagnose import Catalogue, diagnose
 from ringback.sessions.export import Exported, exported
+from ringback.sessions.keys import DEFAULT_RULES, KeyRules
 from ringback.sessions.schemas import (
     Histogram,
     IssueBrief,
@@ -40,18 +41,20 @@ class SessionService:
     """Thread-safe: holds nothing but the store, the catalogue and a way to ask for the node register."""
 
     def __init__(
-        self, events: EventStore, catalogue: Catalogue, nodes: Callable[[], Sequence[NodeInfo]] = tuple
+        self,
+        events: EventStore,
+        catalogue: Catalogue,
+        nodes: Callable[[], Sequence[NodeInfo]] = tuple,
+        rules: KeyRules = DEFAULT_RULES,
     ) -> None:
         self._events = events
         self._catalogue = catalogue
         self._nodes = nodes
+        self._rules = rules
 
     def search(self, query: SessionQuery) -> SearchResult:
         """One page, newest first. Raises QueryError, and the store's SearchTimedOut, SegmentUnreadable."""
-        began = time.perf_counter()
-        result = self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
-        result.took_ms = (time.perf_counter() - began) * 1000
-        return result
+        return self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
 
     def _search_issue(self, query: SessionQuery) -> SearchResult:
         """Diagnoses candidates until the page is full, everything was read, or the time is over (then it says so)."""
@@ -98,7 +101,7 @@ class SessionService:
 
     def open(self, session_id: str, environments: tuple[str, ...]) -> OpenedSession:
         """The whole story of a session. Raises SessionNotFound."""
-        session = opening.open_session(self._events, session_id, environments, self._nodes())
+        session = opening.open_session(self._events, session_id, environments, self._nodes(), self._rules)
         if session is None:
             raise SessionNotFound(session_id)
         return OpenedSession(session_id, session, diagnose(session, self._catalogue))

@@ -186,11 +186,6 @@ class _Basic:
         close_message(canvas, linked=self.linked)
 
 
-def _of_no_interest(message: Arrow) -> bool:
-    """What tells a reader who knows no SIP nothing: 100 Trying, and keep-alives within a call."""
-    return message.sip.status == 100 or (message.sip.method == "OPTIONS" and bool(message.sip.to_tag))
-
-
 def _plain_words(message: Arrow) -> str:
     """`INVITE 18660333777`, `180 Ringing`, `200 OK (BYE)`."""
     sip = message.sip

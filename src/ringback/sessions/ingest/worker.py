@@ -34,7 +34,7 @@ from ringback.sessions.ingest.details import DetailReader
 from ringback.sessions.ingest.legs import LegTable, Taken
 from ringback.sessions.ingest.logs import log_record
 from ringback.sessions.ingest.packing import batches, stored
-from ringback.sessions.keys import DEFAULT_RULES, KeyRules, load_rules
+from ringback.sessions.keys import KeyRules, load_rules
 from ringback.sessions.story import SightingTuple
 
 BATCH_SECONDS = 1.0
@@ -258,7 +258,7 @@ def main() -> None:
     (size,) = struct.unpack("=I", read_exactly(0, 4))
     configuration = Configuration(**orjson.loads(read_exactly(0, size)))
     configure_logs(configuration.log_format, f"collect-{configuration.number}")
-    rules = load_rules(Path(configuration.rules)) if configuration.rules else DEFAULT_RULES
+    rules = load_rules(Path(configuration.rules) if configuration.rules else None)
     worker = Worker(configuration, open_store(configuration.store_url), rules)
     signal.signal(signal.SIGTERM, worker.hurry)
     gc.disable()

@@ -41,11 +41,6 @@ class Try:
     challenges: tuple[Challenge, ...]  # of a 401 or 407 final; empty otherwise
     origin: Origin | None  # of the final response
 
-    @property
-    def asked_by(self) -> str:
-        """Participant.id of the node that made the final response, "" while there is none."""
-        return self.origin.hop.destination if self.origin else ""
-
     def answer_to(self, challenge: Challenge) -> Credentials | None:
         """The credentials in the request for what the response asks for again."""
         for one in self.credentials:

@@ -80,10 +80,6 @@ class Dialog:
         """Who sent a request within the dialog: "caller" or "callee"."""
         return "caller" if attempt.from_tag == self.attempt.from_tag else "callee"
 
-    def place_of(self, side: str) -> str:
-        """Participant.id at the end of a side, as far as the capture reaches."""
-        return self.attempt.hops[0].source if side == "caller" else self.answerer
-
 
 def dialog_of(attempts: Sequence[Attempt]) -> Dialog | None:
     """Of the attempts of one leg; None when no INVITE that began it was answered with 2xx in the capture."""
