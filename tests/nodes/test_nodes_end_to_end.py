@@ -124,7 +124,7 @@ def _is_drawn_by_node(scenario: str, page: Page) -> None:
 
 
 def _is_told_by_the_api(scenario: str, running: Provider, session_id: str) -> None:
-    session = running.ask(f"/sessions/{session_id}")
+    session = _asked_when_whole(scenario, running, session_id)
     truth = TRUTH[scenario]
     assert session["outcome"] == truth.outcome
     assert [issue["id"] for issue in session["issues"]][:1] == [truth.issue]
@@ -136,6 +136,17 @@ def _is_told_by_the_api(scenario: str, running: Provider, session_id: str) -> No
     for arrow in CALLS[scenario].split(", "):
         assert arrow in rest, f"{arrow} is missing, or out of order: {told_now}"
     assert Counter(told_now) == Counter(_recorded_ladder(scenario)), "other hops than the same call had when recorded"
+
+
+def _asked_when_whole(scenario: str, running: Provider, session_id: str) -> dict[str, Any]:
+    """The session once the last ACK is stored too: it follows the answer that a person sees, perhaps in the next batch."""
+    expected = Counter(_recorded_ladder(scenario))
+    until = time.monotonic() + WITHIN_S
+    session = running.ask(f"/sessions/{session_id}")
+    while Counter(_ladder(session)) != expected and time.monotonic() < until:
+        time.sleep(0.1)
+        session = running.ask(f"/sessions/{session_id}")
+    return session
 
 
 def _ladder(session: dict[str, Any]) -> list[str]:
