@@ -11,7 +11,7 @@ from collecting import EVER, PHONE, options
 from ringback.events import Batch, EventStore, EventStoreError, LegQuery, LogQuery, LogRecord, open_store
 from ringback.sessions.capture import pcap_file
 from ringback.sessions.capture.pcap_writer import write_pcap
-from ringback.sessions.ingest import file_share, files
+from ringback.sessions.ingest import files
 from ringback.sessions.ingest.blocks import decode_block
 from ringback.sessions.ingest.files import ImportProgress, import_files
 from ringback.sessions.ingest.legs import DAY_US
@@ -97,7 +97,7 @@ def capture(path: Path, *, start_us: int = START_US, legs: int = 40, turns: int 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches in a small file."""
-    monkeypatch.setattr(file_share, "BATCH_MESSAGES", 50)
+    monkeypatch.setattr(files, "BATCH_MESSAGES", 50)
     monkeypatch.setattr(pcap_file, "CHUNK", 20_000)
 
 
@@ -149,7 +149,7 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", legs=100)
     code = (
         "import sys; from pathlib import Path; from ringback.events import open_store;"
-        f"from ringback.sessions.ingest import files, file_share; file_share.BATCH_MESSAGES = {file_share.BATCH_MESSAGES};"
+        f"from ringback.sessions.ingest import files; files.BATCH_MESSAGES = {files.BATCH_MESSAGES};"
         f"import ringback.sessions.capture.pcap_file as p; p.CHUNK = 20_000;"
         "files.import_files(open_store('sqlite:' + sys.argv[1]), [Path(sys.argv[2])],"
         " lambda progress: print(progress.messages, flush=True))"
@@ -208,7 +208,7 @@ def test_a_shared_import_that_died_is_resumed_by_as_many_shares(
         except Dies:
             deaths += 1
             monkeypatch.undo()
-            monkeypatch.setattr(file_share, "BATCH_MESSAGES", 50)
+            monkeypatch.setattr(files, "BATCH_MESSAGES", 50)
             monkeypatch.setattr(pcap_file, "CHUNK", 20_000)
     assert deaths > 3
     assert result.status == "resumed"
