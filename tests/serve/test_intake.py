@@ -102,6 +102,15 @@ def test_an_uploaded_capture_is_searchable_when_the_answer_comes(
     assert list((settings.run_folder / "uploads").iterdir()) == []
 
 
+def test_a_search_diagnoses_unless_told_otherwise(client: TestClient, capture: bytes) -> None:
+    client.post("/api/v1/captures", content=capture)
+    query = {"from": "2026-11-22T11:00:00Z", "to": "2026-11-22T13:00:00Z"}
+    (told,) = client.get("/api/v1/sessions", params=query).json()["sessions"]
+    (bare,) = client.get("/api/v1/sessions", params=query | {"diagnose": "false"}).json()["sessions"]
+    assert told["issue"]["id"]
+    assert bare == told | {"issue": None}
+
+
 def test_the_same_capture_twice_is_stored_once(client: TestClient, capture: bytes) -> None:
     client.post("/api/v1/captures", content=capture)
     again = client.post("/api/v1/captures", content=capture).json()

@@ -126,6 +126,10 @@ def search_sessions(
     kind: Annotated[list[str] | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=8000)] = None,
+    diagnose: Annotated[
+        bool,
+        Query(description="false: no issues are worked out, which takes milliseconds instead of tenths of a second"),
+    ] = True,
 ) -> SessionPageDocument:
     """Sessions of a time, newest first, each with its primary issue.
 
@@ -152,7 +156,8 @@ def search_sessions(
         cursor=cursor,
     )
     result = sessions.search(query)
-    sessions.diagnose_rows(result.rows)
+    if diagnose:
+        sessions.diagnose_rows(result.rows)
     return _page(result)
 
 
