@@ -40,11 +40,20 @@ def assembled(cache: Path = CACHE) -> Path:
             work = cache / "assembling"
             shutil.rmtree(work, ignore_errors=True)  # what a killed run left
             work.mkdir()
-            with zipfile.ZipFile(_downloaded(work)) as archive:
+            with zipfile.ZipFile(pinned(_downloaded(work))) as archive:
                 archive.extractall(work)
             (work / home.name).rename(home)
             shutil.rmtree(work)
     return home
+
+
+def pinned(file: Path) -> Path:
+    """The same, where its content is what this project was tested with. Raises NotToBeHad."""
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha512").hexdigest()
+    if found != SHA512:
+        raise NotToBeHad(f"{file.name} is not the file that was pinned: its SHA-512 is {found}, not {SHA512}")
+    return file
 
 
 def java() -> Path:
@@ -110,10 +119,6 @@ def _downloaded(work: Path) -> Path:
         raise NotToBeHad(
             f"Maven could not fetch OpenSearch. See: {' '.join(command)}\n{last(done.stdout.splitlines())}"
         )
-    with zipped.open("rb") as content:
-        found = hashlib.file_digest(content, "sha512").hexdigest()
-    if found != SHA512:
-        raise NotToBeHad(f"{zipped.name} is not the file that was pinned: its SHA-512 is {found}, not {SHA512}")
     return zipped
 
 

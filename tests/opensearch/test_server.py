@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
+from scripts.opensearch.distribution import NotToBeHad, java, pinned
+from scripts.opensearch.node import NodeFailed, running
 
 from opensearch_server import cluster, own_prefix, single_node
+from running import until
+
+ROOT = Path(__file__).parents[2]
+USES_SHARED = """
+import sys
+from pathlib import Path
+from scripts.opensearch.shared import shared
+with shared(Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+STARTS_A_NODE = """
+import sys
+from pathlib import Path
+from scripts.opensearch.node import Node
+node = Node("lost", Path(sys.argv[1]), "127.0.0.1", 0, 0, 256, {"discovery.type": "single-node"})
+node.start()
+print(node.process.pid, flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -16,24 +44,49 @@ def url() -> Iterator[str]:
         yield url
 
 
+@contextmanager
+def python(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line, "it ended"
+    return line
+
+
 def write(url: str, index: str, number: str, text: str) -> None:
-    httpx2.put(
-        f"{url}/{index}/_doc/{number}", params={"refresh": "true"}, json={"message": text}, timeout=60
-    ).raise_for_status()
+    query = {"refresh": "true"}
+    httpx2.put(f"{url}/{index}/_doc/{number}", params=query, json={"message": text}, timeout=60).raise_for_status()
 
 
 def find(url: str, index: str, text: str) -> list[str]:
+    """Sorted messages."""
     answer = httpx2.post(f"{url}/{index}/_search", json={"query": {"match": {"message": text}}}, timeout=60)
     answer.raise_for_status()
-    return [hit["_source"]["message"] for hit in answer.json()["hits"]["hits"]]
+    return sorted(hit["_source"]["message"] for hit in answer.json()["hits"]["hits"])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=60).is_success
+    except httpx2.TransportError:
+        return False
 
 
 def test_a_document_is_found(url: str) -> None:
     with own_prefix(url) as prefix:
-        write(url, prefix, "1", "486 Busy Here")
-        write(url, prefix, "2", "180 Ringing")
-        assert find(url, prefix, "busy") == ["486 Busy Here"]
-    assert httpx2.head(f"{url}/{prefix}").status_code == 404
+        write(url, f"{prefix}-calls", "1", "486 Busy Here")
+        write(url, f"{prefix}-calls", "2", "180 Ringing")
+        assert find(url, f"{prefix}-*", "busy") == ["486 Busy Here"]
+    assert httpx2.head(f"{url}/{prefix}-calls").status_code == 404
 
 
 def test_who_asks_again_gets_the_same_node(url: str) -> None:
@@ -44,20 +97,63 @@ def test_who_asks_again_gets_the_same_node(url: str) -> None:
 def test_a_cluster_goes_on_without_a_node_that_was_killed_and_takes_it_back() -> None:
     with cluster(3) as nodes:
         first, second, third = nodes.urls
-        httpx2.put(
-            f"{first}/calls",
-            json={"settings": {"number_of_replicas": 2}},
-            params={"wait_for_active_shards": "all"},
-            timeout=60,
-        ).raise_for_status()
+        everywhere = {"settings": {"number_of_replicas": 2}}
+        query = {"wait_for_active_shards": "all"}
+        httpx2.put(f"{first}/calls", json=everywhere, params=query, timeout=60).raise_for_status()
         write(first, "calls", "1", "486 Busy Here")
         nodes.kill(0)
-        with pytest.raises(httpx2.ConnectError):
-            httpx2.get(first)
-        write(second, "calls", "2", "busy everywhere")
-        assert sorted(find(third, "calls", "busy")) == ["486 Busy Here", "busy everywhere"]
+        assert not answers(first)
+        write(second, "calls", "2", "600 Busy Everywhere")
+        assert find(third, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
         nodes.start(0)
-        assert sorted(find(first, "calls", "busy")) == ["486 Busy Here", "busy everywhere"]
-    for url in nodes.urls:
-        with pytest.raises(httpx2.ConnectError):
-            httpx2.get(url)
+        assert find(first, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
+    assert not any(map(answers, nodes.urls))
+
+
+def test_processes_share_one_node_which_goes_with_the_last_however_they_end(url: str, tmp_path: Path) -> None:
+    """(`url`: so that it can be had.)"""
+    with python(USES_SHARED, tmp_path) as one, python(USES_SHARED, tmp_path) as other:
+        theirs = first_line(one)
+        assert first_line(other) == theirs != url
+        one.kill()
+        one.wait()
+        assert answers(theirs)
+        other.kill()
+        until(lambda: not answers(theirs))
+    assert answers(url)
+
+
+def test_a_node_dies_with_who_started_it(url: str, tmp_path: Path) -> None:
+    with python(STARTS_A_NODE, tmp_path) as process:
+        node = psutil.Process(int(first_line(process)))
+        assert node.is_running()
+        process.kill()
+        process.wait()
+        until(lambda: not node.is_running() or node.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_node_that_does_not_start_shows_its_log(url: str) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.raises(NodeFailed, match=r"node1 ended instead of starting(.|\n)*heap"),
+        running(Path(folder), heap_mib=1),
+    ):
+        pass
+
+
+def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "opensearch.zip"
+    file.write_bytes(b"PK")
+    with pytest.raises(NotToBeHad, match="not the file that was pinned"):
+        pinned(file)
+
+
+def test_a_java_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "java").touch(0o755)
+    release = tmp_path / "release"
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    release.write_text('IMPLEMENTOR="Debian"\nJAVA_VERSION="17.0.15"\n')
+    assert java() != tmp_path
+    release.write_text('IMPLEMENTOR="Debian"\nJAVA_VERSION="21"\n')
+    assert java() == tmp_path
