@@ -47,6 +47,10 @@ class Server:
         return next(line.removeprefix("Web: ") for line in self.lines if line.startswith("Web: "))
 
     @property
+    def admin(self) -> str:
+        return next(line.removeprefix("Admin: ") for line in self.lines if line.startswith("Admin: "))
+
+    @property
     def hep(self) -> dict[str, str]:
         """Transport -> address:port."""
         words = [line.split(" ") for line in self.lines if line.startswith("HEP: ")]

@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.registry = make_registry(settings.data)
+    app.state.stopping = False  # set by the server that runs us: still answering, no longer ready
 
     app.include_router(access_pages.router)
     app.include_router(sessions_pages.router)

@@ -45,6 +45,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 class OneRole(StrEnum):
     web = "web"
     collect = "collect"
+    work = "work"
 
 
 @app.command()
@@ -61,7 +62,13 @@ def serve(
         str | None, typer.Option(metavar="FILE", help="Certificate chain for HEP over TLS, PEM.")
     ] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
-    role: Annotated[OneRole | None, typer.Option(help="Run this role alone. Else both.")] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT", help="/healthz, /readyz and /metrics of a server without pages."),
+    ] = None,
+    role: Annotated[
+        list[OneRole] | None, typer.Option(help="Run this role, and others that are named likewise. Else all.")
+    ] = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C. Every other setting: docs/administration.md."""
     from ringback.logs import configure_logs
@@ -69,11 +76,11 @@ def serve(
     from ringback.serve import serve as run
 
     settings = _settings(
-        data, web=web, hep_udp=hep, hep_tcp=hep_tcp, hep_tls=hep_tls, tls_cert=tls_cert, tls_key=tls_key
+        data, web=web, hep_udp=hep, hep_tcp=hep_tcp, hep_tls=hep_tls, tls_cert=tls_cert, tls_key=tls_key, admin=admin
     )
     configure_logs(settings.log_format, "serve")
     try:
-        run(settings, [role.value] if role else ROLES, say=_say)
+        run(settings, list(dict.fromkeys(each.value for each in role)) if role else ROLES, say=_say)
     except CannotServe as error:
         _fail(str(error))
 

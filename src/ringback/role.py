@@ -8,11 +8,13 @@ import signal
 import sys
 import tempfile
 import threading
+from types import FrameType
 
 from ringback.logs import configure_logs
 from ringback.settings import Settings
 
 GRACE_SECONDS = 10  # that answers under way have when the server stops
+LOOK_SECONDS = 60.0  # between two looks of the work role for what is due
 _STDIN = 0
 
 
@@ -22,12 +24,15 @@ def main() -> None:
         settings: Settings = pickle.load(stdin)  # noqa: S301 -- from the supervisor, our parent
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     configure_logs(settings.log_format, name)
-    if name == "web":
-        run_web(settings)
-    else:
-        from ringback.sessions.ingest.collector import run_collector
+    match name:
+        case "web":
+            run_web(settings)
+        case "work":
+            run_work(settings)
+        case _:
+            from ringback.sessions.ingest.collector import run_collector
 
-        run_collector(settings)
+            run_collector(settings)
 
 
 def run_web(settings: Settings) -> None:
@@ -40,9 +45,20 @@ def run_web(settings: Settings) -> None:
 
     tempfile.tempdir = str(upload_folder(settings))  # where the files of a form are kept while they arrive
 
+    app = create_app(settings)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """The first signal makes us not ready; we stop once load balancers had the time to see it."""
+            if app.state.stopping or not settings.drain_seconds:
+                super().handle_exit(sig, frame)
+                return
+            app.state.stopping = True
+            threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame)).start()
+
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,  # paths hold numbers and share links
         server_header=False,
@@ -50,7 +66,20 @@ def run_web(settings: Settings) -> None:
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[tcp_socket(settings.web)])
+    Server(config).run(sockets=[tcp_socket(settings.web)])
+
+
+def run_work(settings: Settings) -> None:
+    """What has to be done now and then, by one host at a time, until SIGTERM."""
+    from ringback.retention import Retention
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    retention = Retention(settings)
+    while True:
+        retention.run_if_due()
+        if stop.wait(LOOK_SECONDS):
+            return
 
 
 def _stop_with_parent() -> None:

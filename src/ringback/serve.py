@@ -1,8 +1,9 @@
 """`ringback serve`: the data folder is taken, the sockets are bound, the stores made ready, the roles kept running.
 
 The lines that it says on standard output are a promise to scripts:
-``Web: http://127.0.0.1:8080``, ``HEP: udp 127.0.0.1:9060``, ``HEP: tcp ...``, ``HEP: tls ...``, and on the first start
-``User: admin``, ``Password: ...``. The same addresses stand in DATA/run/serve.json while it runs.
+``Web: http://127.0.0.1:8080``, ``Admin: http://127.0.0.1:9091`` (of a server without pages), ``HEP: udp 127.0.0.1:9060``,
+``HEP: tcp ...``, ``HEP: tls ...``, and on the first start ``User: admin``, ``Password: ...``. The same addresses stand in
+DATA/run/serve.json while it runs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from ringback.listen import Endpoint, ListenError, bound_endpoint, tcp_socket, u
 from ringback.settings import Settings
 from ringback.supervisor import Supervisor
 
-ROLES = ("web", "collect")
+ROLES = ("web", "collect", "work")
+ADMIN = Endpoint("127.0.0.1", 9091)  # of a server without pages that is not told another
 
 _log = structlog.get_logger()
 
@@ -39,7 +41,7 @@ def serve(settings: Settings, roles: Sequence[str] = ROLES, say: Callable[[str],
         locks = [held.enter_context(_lock(settings, role)) for role in roles]
         _check_certificate(settings)
         bound = _bind(held, settings, roles)
-        password = _prepare(settings)
+        password = _prepare(settings, roles)
         if password is not None:
             say("User: admin")
             say(f"Password: {password}")
@@ -56,6 +58,8 @@ def serve(settings: Settings, roles: Sequence[str] = ROLES, say: Callable[[str],
 
 def addresses(settings: Settings, roles: Sequence[str] = ROLES) -> list[str]:
     lines = [f"Web: http://{settings.web}"] if "web" in roles else []
+    if settings.admin:
+        lines.append(f"Admin: http://{settings.admin}")
     if "collect" in roles:
         lines += [f"HEP: {transport} {endpoint}" for transport, endpoint in hep_endpoints(settings)]
     return lines
@@ -111,6 +115,7 @@ def _bind(held: ExitStack, settings: Settings, roles: Sequence[str]) -> Settings
     try:
         if "web" in roles:
             settings = replace(settings, web=bound_endpoint(held.enter_context(tcp_socket(settings.web))))
+        settings = _bind_admin(held, settings, roles)
         if "collect" in roles:
             udp = tuple(bound_endpoint(held.enter_context(udp_socket(each))) for each in settings.hep_udp)
             picked = {each.host: each.port for each in udp}
@@ -120,6 +125,19 @@ def _bind(held: ExitStack, settings: Settings, roles: Sequence[str]) -> Settings
     except ListenError as error:
         raise CannotServe(str(error)) from error
     return settings
+
+
+def _bind_admin(held: ExitStack, settings: Settings, roles: Sequence[str]) -> Settings:
+    """Raises ListenError for an address that was asked for; the usual one is only tried."""
+    if settings.admin is None and "web" in roles:
+        return settings
+    try:
+        return replace(settings, admin=bound_endpoint(held.enter_context(tcp_socket(settings.admin or ADMIN))))
+    except ListenError as error:
+        if settings.admin is not None:
+            raise
+        _log.warning("no /healthz, /readyz and /metrics: set RINGBACK_ADMIN to a free address", problem=str(error))
+        return settings
 
 
 def _bind_like(held: ExitStack, endpoint: Endpoint, port: int) -> Endpoint:
@@ -132,14 +150,12 @@ def _bind_like(held: ExitStack, endpoint: Endpoint, port: int) -> Endpoint:
     return bound_endpoint(held.enter_context(tcp_socket(endpoint)))
 
 
-def _prepare(settings: Settings) -> str | None:
-    """Issues and stores can be read, the records are up to date. Returns the first user's password where one was made."""
-    from sqlalchemy.exc import DatabaseError
+def _prepare(settings: Settings, roles: Sequence[str]) -> str | None:
+    """Issues and stores can be read, the records are up to date. Returns the first user's password where one was made.
 
-    from ringback.access.service import ensure_first_user
+    A collector alone starts also while a store cannot be reached: the packets do not wait.
+    """
     from ringback.events import EventStoreError, open_store
-    from ringback.records.engine import RecordsUnavailable, open_engine
-    from ringback.records.schema import SchemaTooNew, migrate
     from ringback.sessions.diagnose import CatalogueError, load_catalogue
     from ringback.sessions.keys import KeyRulesError, load_rules
 
@@ -150,13 +166,28 @@ def _prepare(settings: Settings) -> str | None:
         raise CannotServe(str(error)) from error
     try:
         open_store(settings.store_url).close()
+    except EventStoreError as error:
+        if set(roles) != {"collect"} or not settings.store_url.startswith(("http://", "https://")):
+            raise CannotServe(str(error)) from error
+        _log.warning("the event store cannot be reached yet", problem=str(error))
+    return None if set(roles) == {"collect"} else _prepare_records(settings)
+
+
+def _prepare_records(settings: Settings) -> str | None:
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback.access.service import ensure_first_user
+    from ringback.records.engine import RecordsUnavailable, open_engine
+    from ringback.records.schema import SchemaTooNew, migrate
+
+    try:
         engine = open_engine(settings.records_url)
         try:
             migrate(engine)
             return ensure_first_user(engine)
         finally:
             engine.dispose()
-    except (EventStoreError, RecordsUnavailable, SchemaTooNew) as error:
+    except (RecordsUnavailable, SchemaTooNew) as error:
         raise CannotServe(str(error)) from error
     except DatabaseError as error:
         raise CannotServe(f"the records cannot be brought up to date: {error.orig}") from error
@@ -171,6 +202,7 @@ def _published(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
         "started_at": clock.isoformat(clock.now_us()),
         "roles": list(roles),
         "web": f"http://{settings.web}" if "web" in roles else None,
+        "admin": f"http://{settings.admin}" if settings.admin else None,
         "hep": [
             {"transport": transport, "address": str(endpoint)}
             for transport, endpoint in (hep_endpoints(settings) if "collect" in roles else [])

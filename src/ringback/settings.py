@@ -6,6 +6,7 @@ Each setting says its variable, how its text is read and what it means; docs/adm
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -30,6 +31,10 @@ class SettingsError(ValueError):
 
 def _endpoints(text: str) -> tuple[Endpoint, ...]:
     return tuple(parse_endpoint(part) for part in text.split(",") if part.strip())
+
+
+def _optional_endpoint(text: str) -> Endpoint | None:
+    return parse_endpoint(text) if text.strip() else None
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -91,6 +96,18 @@ class Settings:
 
     data: Path = _setting("RINGBACK_DATA", _path, None, "the data folder: records, events, run-time state")
     web: Endpoint = _setting("RINGBACK_WEB", parse_endpoint, "127.0.0.1:8080", "address:port of pages and API")
+    admin: Endpoint | None = _setting(
+        "RINGBACK_ADMIN", _optional_endpoint, "",
+        "address:port of /healthz, /readyz and /metrics of a server without pages; unset: 127.0.0.1:9091 where the web"
+        " role does not run, else nowhere",
+    )  # fmt: skip
+    host: str = _setting(
+        "RINGBACK_HOST", str, "", "what this host is called beside others; unset: the machine's name"
+    )
+    drain_seconds: int = _setting(
+        "RINGBACK_DRAIN_SECONDS", _whole(0, 300), "0",
+        "seconds that a stopping web role goes on answering while /readyz says no, for load balancers to notice",
+    )  # fmt: skip
     hep_udp: tuple[Endpoint, ...] = _setting(
         "RINGBACK_HEP", _endpoints, "127.0.0.1:9060", "where HEP over UDP is received; several, with commas"
     )
@@ -164,6 +181,10 @@ class Settings:
     @property
     def records_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'records.sqlite'}"
+
+    @property
+    def host_name(self) -> str:
+        return (self.host or socket.gethostname())[:255]
 
     @property
     def events_folder(self) -> Path:

@@ -1,6 +1,7 @@
 """One child process a role, so that a flood of packets does not slow a page: started, started again, stopped.
 
-The supervisor itself decodes no packet and answers no request; besides its children it only keeps the retention.
+The supervisor itself decodes no packet and answers no page; besides its children it keeps a `Watch`, whose threads may
+hang without harm, and tells systemd that it lives.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import IO
 
 import structlog
 
-from ringback.retention import drop_expired
+from ringback import systemd
 from ringback.settings import Settings
+from ringback.watch import RoleLife, Watch
 
 FIRST_BACK_OFF = 0.5  # seconds before a role that died is started again; doubles
 LONGEST_BACK_OFF = 30.0
 STEADY = 60.0  # a role that lived so long begins with the first back-off again
-DRAIN_SECONDS = 20.0  # then what still runs is killed
-RETENTION_EVERY = 3600.0
+DRAIN_SECONDS = 20.0  # and the time to be seen stopping; then what still runs is killed
 
 _log = structlog.get_logger()
 
@@ -40,30 +41,37 @@ class Supervisor:
         self._lock_fds = lock_fds
         self._roles = [Role(name) for name in roles]
         self._happened: SimpleQueue[Role | None] = SimpleQueue()  # a role's process ended; None: a signal says stop
-        self._retention_at = time.monotonic()
+        self._watch = Watch(settings, lambda: {role.name: role.life for role in self._roles})
 
     def run(self) -> None:
         """Returns when every child has ended."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
+            self._watch.start()
             self._keep_running()
         finally:
+            self._watch.note_stopping()
+            systemd.notify("STOPPING=1")
             self._stop_all()
+            self._watch.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _keep_running(self) -> None:
+        alive_every = systemd.watchdog_seconds()
+        state = "READY=1"
         while True:
             now = time.monotonic()
             for role in self._roles:
                 if role.due_at is not None and role.due_at <= now:
                     self._start(role)
-            if self._retention_at <= now:
-                self._retention_at = now + RETENTION_EVERY
-                drop_expired(self._settings)
-            due = [role.due_at for role in self._roles if role.due_at is not None]
+            systemd.notify(state)
+            state = "WATCHDOG=1"
+            waits = [max(0.0, role.due_at - time.monotonic()) for role in self._roles if role.due_at is not None]
             try:
-                ended = self._happened.get(timeout=max(0.0, min([*due, self._retention_at]) - time.monotonic()))
+                ended = self._happened.get(
+                    timeout=min([*waits, *([alive_every] if alive_every else [])], default=None)
+                )
             except Empty:
                 continue
             if ended is None:
@@ -75,7 +83,7 @@ class Supervisor:
 
     def _start(self, role: Role) -> None:
         settings = self._settings
-        endpoints = [settings.web, *settings.hep_udp, *settings.hep_tcp, *settings.hep_tls]
+        endpoints = [settings.web, *settings.hep_udp, *settings.hep_tcp, *settings.hep_tls]  # not the watch's
         role.start(settings, [*(each.fd for each in endpoints if each.fd is not None), *self._lock_fds])
         threading.Thread(target=self._wait_for, args=(role,), daemon=True).start()
 
@@ -87,7 +95,7 @@ class Supervisor:
         running = [role for role in self._roles if role.due_at is None and role.process.poll() is None]
         for role in running:
             role.process.terminate()
-        deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS + self._settings.drain_seconds
         for role in running:
             try:
                 role.process.wait(max(0.0, deadline - time.monotonic()))
@@ -110,6 +118,11 @@ class Role:
         self.due_at: float | None = time.monotonic()
         self._started_at = 0.0
         self._back_off = FIRST_BACK_OFF
+        self._deaths = 0
+
+    @property
+    def life(self) -> RoleLife:
+        return RoleLife(running=self.due_at is None and self.process.poll() is None, restarts=self._deaths)
 
     def start(self, settings: Settings, fds: Sequence[int]) -> None:
         reading, writing = os.pipe()
@@ -131,6 +144,7 @@ class Role:
 
     def note_death(self) -> None:
         """The next start is after the back-off, which doubles while the lives are short."""
+        self._deaths += 1
         lived = time.monotonic() - self._started_at
         if lived >= STEADY:
             self._back_off = FIRST_BACK_OFF

@@ -13,8 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
 import ringback.access.models
+import ringback.hosts.models
 import ringback.sessions.nodes.models
-import ringback.sessions.share.models  # noqa: F401 -- all three: so that the metadata is complete
+import ringback.sessions.share.models  # noqa: F401 -- all: so that the metadata is complete
 from ringback.records.engine import open_engine, reading, unit_of_work
 from ringback.records.schema import SchemaTooNew, migrate, migrate_down, migrations_current
 from ringback.records.tables import InEnvironment, Record

@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 
 from ringback import clock
 from ringback.events import open_store
-from ringback.retention import drop_expired
+from ringback.records.engine import open_engine
+from ringback.records.schema import migrate
+from ringback.retention import Retention, drop_expired
 from ringback.sessions.ingest.logs import ingest_logs
 from ringback.settings import Settings, load_settings
 from ringback.supervisor import LONGEST_BACK_OFF, Role
@@ -53,10 +55,39 @@ def test_days_past_their_time_are_dropped_and_no_others(settings: Settings) -> N
     assert drop_expired(settings) == []
 
 
-def test_a_store_that_cannot_be_opened_is_logged_and_tried_again_later(settings: Settings) -> None:
+@pytest.fixture
+def records(settings: Settings) -> None:
+    engine = open_engine(settings.records_url)
+    migrate(engine)
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("records")
+def test_a_store_that_cannot_be_opened_is_logged_once_and_tried_again_soon(settings: Settings) -> None:
+    broken = Retention(replace(settings, events_url="nosuch:store"))
     with capture_logs() as logged:
-        assert drop_expired(replace(settings, events_url="nosuch:store")) == []
+        assert not broken.run_if_due()
+        assert not broken.run_if_due()
     assert [(line["event"], line["log_level"]) for line in logged] == [("retention failed", "error")]
+
+
+@pytest.mark.usefixtures("records")
+def test_one_host_an_hour_does_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many hosts at one store; each folder on a host is a store of its own."""
+    shared = replace(settings, database_url=settings.records_url, events_url=f"sqlite:{settings.events_folder}")
+    first, second = Retention(replace(shared, host="a")), Retention(replace(shared, host="a"))
+    elsewhere = Retention(replace(shared, host="b"))
+    assert [first.run_if_due(), second.run_if_due(), first.run_if_due()] == [True, False, False]
+    assert elsewhere.run_if_due(), "a folder of the same path on another host is another store"
+    later = clock.now_us() + 3_700_000_000
+    monkeypatch.setattr(clock, "now_us", lambda: later)
+    assert [second.run_if_due(), first.run_if_due()] == [True, False]
+
+
+def test_without_records_nobody_does_it(settings: Settings) -> None:
+    with capture_logs() as logged:
+        assert not Retention(replace(settings, database_url="sqlite:////proc/nowhere/records.sqlite")).run_if_due()
+    assert [line["event"] for line in logged] == ["retention failed"]
 
 
 def test_a_role_that_keeps_dying_is_started_ever_more_seldom() -> None:

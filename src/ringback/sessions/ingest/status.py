@@ -66,7 +66,7 @@ def read_collector_status(data: Path) -> CollectorStatus | None:
         return None
     except orjson.JSONDecodeError:
         return None  # cut by a crash of the machine: the next second writes it anew
-    return _status(document)
+    return status_of(document)
 
 
 def write_collector_status(data: Path, status: CollectorStatus) -> None:
@@ -78,7 +78,8 @@ def write_collector_status(data: Path, status: CollectorStatus) -> None:
     written.replace(folder / FILE)
 
 
-def _status(document: dict[str, Any]) -> CollectorStatus:
+def status_of(document: dict[str, Any]) -> CollectorStatus:
+    """From its JSON; what this version does not know is left out."""
     known = {name: value for name, value in document.items() if name in CollectorStatus.__dataclass_fields__}
     known["senders"] = [SenderStatus(**each) for each in known.get("senders", [])]
     return CollectorStatus(**known)

@@ -1,0 +1,110 @@
+"""Every collector of the installation: the one beside us by its file, those of other hosts by the records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+from sqlalchemy import Engine
+
+from ringback import clock
+from ringback.hosts.service import RoleState, role_states
+from ringback.sessions.ingest.status import (
+    STALE_US,
+    CollectorStatus,
+    SenderStatus,
+    read_collector_status,
+    status_of,
+)
+from ringback.settings import Settings
+
+COLLECT = "collect"
+
+
+@dataclass(frozen=True, slots=True)
+class HostCollector:
+    """`updated_us` is the last word that was heard."""
+
+    host: str
+    status: CollectorStatus
+    running: bool
+    updated_us: int
+
+    @property
+    def stopped(self) -> bool:
+        return self.status.stopped
+
+
+def collectors(settings: Settings, states: Sequence[RoleState]) -> list[HostCollector]:
+    """By host. The one that shares our data folder is read there: its figures are a second old, not five."""
+    own = read_collector_status(settings.data)
+    others = [state for state in states if state.role == COLLECT and not (own and state.host == settings.host_name)]
+    found = [_told(state) for state in others]
+    if own:
+        found.append(HostCollector(settings.host_name, own, own.running, own.updated_us))
+    return sorted(found, key=lambda each: each.host)
+
+
+def all_collectors(settings: Settings, engine: Engine) -> list[HostCollector]:
+    """Raises sqlalchemy.exc.SQLAlchemyError."""
+    return collectors(settings, role_states(engine))
+
+
+def together(hosts: Sequence[HostCollector]) -> CollectorStatus | None:
+    """What all of them count; None where there never was one. It runs while one of them does."""
+    if not hosts:
+        return None
+    if len(hosts) == 1:
+        return hosts[0].status
+    alive = [each.status for each in hosts if each.running]
+    every = [each.status for each in hosts]
+    lost: Counter[str] = Counter()
+    strangers: Counter[str] = Counter()
+    for status in every:
+        lost.update(status.lost)
+        strangers.update(status.strangers)
+    return CollectorStatus(
+        updated_us=max(each.updated_us for each in hosts),
+        started_us=min(status.started_us for status in alive or every),
+        stopped=all(status.stopped for status in every),
+        endpoints=[
+            f"{each.host}: {endpoint}" for each in hosts if each.running for endpoint in each.status.endpoints
+        ],
+        received=sum(status.received for status in every),
+        stored=sum(status.stored for status in every),
+        logs=sum(status.logs for status in every),
+        lost=dict(lost),
+        waiting=sum(status.waiting for status in alive),
+        received_rate=sum(status.received_rate for status in alive),
+        stored_rate=sum(status.stored_rate for status in alive),
+        lag_ms=max((status.lag_ms for status in alive), default=0.0),
+        open_legs=sum(status.open_legs for status in alive),
+        connections=sum(status.connections for status in alive),
+        senders=_senders(every),
+        strangers=dict(strangers),
+        problem="; ".join(
+            f"{each.host}: {each.status.problem}" for each in hosts if each.running and each.status.problem
+        ),
+    )
+
+
+def _told(state: RoleState) -> HostCollector:
+    document = orjson.loads(state.status)
+    status = status_of(document) if document else CollectorStatus()
+    stopped = state.stopped or status.stopped
+    told_us = clock.to_us(state.updated_at)
+    # Its server lives and tells; that the collector does, too, is measured by its own host's clock.
+    running = state.running and not stopped and told_us - status.updated_us < STALE_US
+    return HostCollector(state.host, replace(status, stopped=stopped), running, status.updated_us or told_us)
+
+
+def _senders(statuses: Sequence[CollectorStatus]) -> list[SenderStatus]:
+    rows: dict[tuple[str, str], SenderStatus] = {}
+    for status in statuses:
+        for each in status.senders:
+            row = rows.setdefault((each.address, each.agent), SenderStatus(each.address, each.agent, 0, 0))
+            row.packets += each.packets
+            row.last_us = max(row.last_us, each.last_us)
+    return sorted(rows.values(), key=lambda row: -row.packets)
