@@ -9,6 +9,8 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -43,7 +45,9 @@ def install_error_handlers(
         return await _answer(request, _of_validation(cast("RequestValidationError", error)))
 
     handlers: dict[type[Exception], Any] = dict.fromkeys(rooms, room_error)
+    handlers |= dict.fromkeys((OperationalError, InterfaceError, PoolTimeoutError), _records_away)
     handlers |= {
+        DataError: _not_to_be_stored,
         Problem: problem,
         HTTPException: http_exception,
         RequestValidationError: invalid,
@@ -58,6 +62,26 @@ async def _answer(request: Request, problem: Problem) -> Response:
     if request.url.path.startswith(_FOR_PROGRAMS):
         return problem_response(problem)
     return await _page(request, problem)
+
+
+async def _records_away(request: Request, error: Exception) -> Response:
+    """The database was not reached, is overloaded, or held by others for too long: worth another try."""
+    _log.error("the records cannot be used", problem=" ".join(str(getattr(error, "orig", error)).split()))
+    request.state.viewer_name = getattr(request.state, "viewer_name", "")  # who that is stands in the records
+    return await _answer(
+        request,
+        Problem(
+            503,
+            "The database that holds the records does not answer. What was asked may not have been done: try again soon.",
+            title="The records cannot be reached",
+            headers={"Retry-After": "5"},
+        ),
+    )
+
+
+async def _not_to_be_stored(request: Request, error: Exception) -> Response:
+    """PostgreSQL keeps no character 0, and no text longer than its column."""
+    return await _answer(request, Problem(422, "A value has characters, or a length, that cannot be stored."))
 
 
 async def _page(request: Request, problem: Problem, reference: str = "") -> Response:

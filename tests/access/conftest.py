@@ -19,8 +19,7 @@ from ringback.access.dependencies import RequiredUser
 from ringback.access.service import add_user
 from ringback.errors import install_error_handlers
 from ringback.middleware import SecurityHeaders
-from ringback.records.engine import open_engine, unit_of_work
-from ringback.records.schema import migrate
+from ringback.records.engine import unit_of_work
 from ringback.settings import load_settings
 
 PASSWORD = "correct horse battery"
@@ -40,13 +39,11 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    migrate(engine)
+def engine(engine: Engine) -> Engine:
+    """With a user, ann."""
     with unit_of_work(engine) as work:
         add_user(work, "ann", PASSWORD)
-    yield engine
-    engine.dispose()
+    return engine
 
 
 @pytest.fixture

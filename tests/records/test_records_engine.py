@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import DatabaseError, IntegrityError, StatementError
 
+from databases import Postgres, only_postgresql
 from ringback.access.models import LoginSession, User
-from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
-from ringback.records.schema import migrate
+from ringback.records import postgresql
+from ringback.records.engine import (
+    RecordsUnavailable,
+    UnitOfWork,
+    do_in_unit_of_work,
+    open_engine,
+    reading,
+    unit_of_work,
+)
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'deep' / 'records.sqlite'}")
-    migrate(engine)
-    yield engine
-    engine.dispose()
-
-
 def person(name: str, at: datetime = NOON) -> User:
     return User(name=name, password_hash="x", created_at=at, password_changed_at=at)
+
+
+def at_once(do: Callable[..., None], count: int, arguments: Sequence[tuple[object, ...]] = ()) -> None:
+    """In threads; the first error of any is raised."""
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(do, *each) for each in arguments or [()] * count]:
+            done.result()
 
 
 def people(engine: Engine) -> int:
@@ -65,11 +75,21 @@ def test_a_service_cannot_commit(engine: Engine) -> None:
     assert people(engine) == 0
 
 
-def test_nothing_written_while_reading_is_kept(engine: Engine) -> None:
+def test_nothing_can_be_written_while_reading(engine: Engine) -> None:
+    for _ in range(2):
+        with reading(engine) as session, pytest.raises(DatabaseError, match=r"read-?only"):
+            session.execute(text("DELETE FROM users"))
+        with unit_of_work(engine) as work:  # on the same connection
+            work.execute(text("DELETE FROM users"))
+
+
+def test_reading_is_one_view_whatever_is_written_meanwhile(engine: Engine) -> None:
     with reading(engine) as session:
-        session.add(person("ann"))
-        session.flush()
-    assert people(engine) == 0
+        before = session.scalars(select(func.count()).select_from(User)).one()
+        with unit_of_work(engine) as work:
+            work.add(person("ann"))
+        assert session.scalars(select(func.count()).select_from(User)).one() == before
+    assert people(engine) == before + 1
 
 
 def test_readers_do_not_wait_for_a_writer(engine: Engine) -> None:
@@ -87,16 +107,58 @@ def test_writers_that_read_first_lose_nothing(engine: Engine) -> None:
     def add_one() -> None:
         for _ in range(10):
             with unit_of_work(engine) as work:
-                user = work.scalars(select(User)).one()
+                user = work.scalars(select(User).with_for_update()).one()
                 user.password_hash += "x"
 
-    threads = [threading.Thread(target=add_one) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(add_one, 4)
     with reading(engine) as session:
         assert len(session.scalars(select(User.password_hash)).one()) == 1 + 40
+
+
+def test_who_holds_a_lock_may_trust_that_nothing_is_there(engine: Engine) -> None:
+    def add_if_new() -> None:
+        for name in "abcdefgh":
+            with unit_of_work(engine) as work:
+                work.lock("users")
+                if work.scalars(select(User).where(User.name == name)).first() is None:
+                    work.add(person(name))
+
+    at_once(add_if_new, 4)  # without the lock the second of two is refused by the unique constraint
+    assert people(engine) == 8
+
+
+def test_work_that_was_broken_off_for_another_is_done_again(engine: Engine) -> None:
+    with unit_of_work(engine) as work:
+        work.add_all([person("ann"), person("bob")])
+    both_hold_one = threading.Barrier(2, timeout=1)
+    tries: list[str] = []
+
+    def hold(first: str, second: str) -> None:
+        def change(work: UnitOfWork) -> None:
+            tries.append(first)
+            for name in (first, second):
+                work.scalars(select(User).where(User.name == name).with_for_update()).one().password_hash += "x"
+                with suppress(threading.BrokenBarrierError):  # SQLite, or the second time: nobody comes
+                    both_hold_one.wait()
+
+        do_in_unit_of_work(engine, change)
+
+    at_once(hold, 2, [("ann", "bob"), ("bob", "ann")])
+    with reading(engine) as session:
+        assert session.scalars(select(User.password_hash)).all() == ["xxx", "xxx"]
+    assert len(tries) == (3 if engine.dialect.name == "postgresql" else 2)
+
+
+def test_work_that_fails_by_itself_is_not_done_again(engine: Engine) -> None:
+    tries = []
+
+    def fail(work: UnitOfWork) -> None:
+        tries.append(1)
+        work.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(DatabaseError, match="nowhere"):
+        do_in_unit_of_work(engine, fail)
+    assert len(tries) == 1
 
 
 def test_foreign_keys_hold(engine: Engine) -> None:
@@ -130,17 +192,124 @@ def test_new_records_belong_to_the_default_environment(engine: Engine) -> None:
         assert session.scalars(select(User.environment)).one() == "default"
 
 
+@only_postgresql
+def test_values_are_in_no_error(engine: Engine) -> None:
+    with pytest.raises(DatabaseError) as caught, unit_of_work(engine) as work:
+        work.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_folder_of_a_file_is_made(tmp_path: Path) -> None:
+    open_engine(f"sqlite:///{tmp_path / 'deep' / 'er' / 'records.sqlite'}").dispose()
+    assert (tmp_path / "deep" / "er" / "records.sqlite").exists()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nonsense", "RINGBACK_DATABASE_URL"),
-        ("nosuch://host/db", "RINGBACK_DATABASE_URL"),
+        ("nonsense", "no URL of a database"),
+        ("nosuch://host/db", "which nosuch:// is not"),
+        ("mysql://host/db", "which mysql:// is not"),
+        ("postgresql+asyncpg://host/db", "which postgresql\\+asyncpg:// is not"),
+        ("sqlite://", "a file of SQLite"),
         ("sqlite:////proc/ringback/records.sqlite", "folder"),
+        ("postgresql://u@127.0.0.1:9/db", "postgresql\\+psycopg://u@127.0.0.1:9/db cannot be opened: .*refused"),
+        ("postgresql://u@/db?host=/nowhere", "No such file"),
+        ("postgresql://u@127.0.0.1/db?no_such_option=1", "no_such_option"),
     ],
 )
 def test_what_cannot_be_opened_is_said(url: str, said: str) -> None:
     with pytest.raises(RecordsUnavailable, match=said):
         open_engine(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@127.0.0.1:9/db",
+        "postgresql://u:hunter2@127.0.0.1:9/db?sslmode=nonsense",
+        "postgresql://u@127.0.0.1:9/db?password=hunter2",
+        "postgresql://u@127.0.0.1:9/db?sslpassword=hunter2&connect_timeout=x",
+        "postgresql://u:p@hunter2@127.0.0.1:9/db",
+        "postgresql://u:p@hunter2:x/db",
+        "postgresql//u:hunter2@127.0.0.1:9/db",
+        "postgresql://u:hunter2@[::1/db",
+        "nosuch://u:hunter2@host/db",
+        "mysql://u:hunter2@host/db",
+    ],
+)
+def test_a_password_is_never_said(url: str) -> None:
+    with pytest.raises(RecordsUnavailable) as caught:
+        open_engine(url)
+    told = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    assert "hunter2" not in told.replace(repr(url), "").replace(url, ""), told
+
+
+@pytest.mark.parametrize("name", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_server_is_named_in_the_ways_that_people_do(name: str, postgres: Postgres) -> None:
+    url = postgres.create()
+    engine = open_engine(url.replace("postgresql+psycopg", name, 1))
+    assert engine.dialect.driver == "psycopg"
+    engine.dispose()
+    postgres.drop(url)
+
+
+def test_a_wrong_password_is_said_without_it(postgres: Postgres) -> None:
+    engine_url = postgres.url.set(username="nobody-there", password="hunter2")
+    with pytest.raises(RecordsUnavailable, match='role "nobody-there" does not exist') as caught:
+        open_engine(engine_url.render_as_string(hide_password=False))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_is_too_old_is_said(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "OLDEST", 99)
+    with pytest.raises(RecordsUnavailable, match=r"the server is PostgreSQL \d+.*; Ringback needs 99 or newer"):
+        open_engine(postgres.url.render_as_string(hide_password=False))
+
+
+def test_a_database_that_cannot_hold_every_letter_is_said(postgres: Postgres) -> None:
+    url = postgres.create()
+    name = url.rpartition("/")[2].partition("?")[0]
+    postgres.admin.execute(f'CREATE DATABASE "{name}_ascii" TEMPLATE template0 ENCODING SQL_ASCII'.encode())
+    with pytest.raises(RecordsUnavailable, match="encoded as SQL_ASCII, not UTF8"):
+        open_engine(url.replace(name, f"{name}_ascii"))
+    postgres.drop(url.replace(name, f"{name}_ascii"))
+    postgres.drop(url)
+
+
+@only_postgresql
+def test_connections_that_the_server_ended_are_not_handed_out(engine: Engine) -> None:
+    with ExitStack() as held:  # several in the pool
+        for _ in range(4):
+            held.enter_context(reading(engine)).execute(text("SELECT 1"))
+    with unit_of_work(engine) as work:
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        assert work.scalar(text(ended + "AND datname = current_database()")) == 3
+    for _ in range(4):
+        assert people(engine) == 0
+
+
+@only_postgresql
+def test_no_process_takes_more_connections_than_it_should(engine: Engine) -> None:
+    most = 0
+
+    def read() -> None:
+        nonlocal most
+        with reading(engine) as session:
+            open_now = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            most = max(most, session.scalars(text(open_now)).one())
+            session.execute(text("SELECT pg_sleep(0.02)"))
+
+    at_once(read, 40)
+    assert 5 < most <= postgresql.POOL_KEPT + postgresql.POOL_MORE
+
+
+@only_postgresql
+def test_a_writer_waits_for_another_one_and_not_for_ever(engine: Engine) -> None:
+    with reading(engine) as session:
+        limits = [session.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
+        assert limits == ["10s", "1min"]
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
 
 
 def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:

@@ -8,10 +8,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from ringback.access.models import ApiToken, LoginSession, User
+from ringback.records.engine import UnitOfWork
 
 
 def user_named(session: Session, name: str) -> User | None:
     return session.scalars(select(User).where(User.name == name)).one_or_none()
+
+
+def locked_user(work: UnitOfWork, user_id: int | None = None, name: str | None = None) -> User | None:
+    """By id or name, as it is now: nobody else changes it, or what belongs to it, before this work ends."""
+    found = select(User).where(User.id == user_id if name is None else User.name == name)
+    return work.scalars(found.with_for_update().execution_options(populate_existing=True)).one_or_none()
 
 
 def any_user(session: Session) -> bool:
@@ -28,11 +35,12 @@ def token_with_hash(session: Session, token_hash: str) -> ApiToken | None:
     return session.scalars(select(ApiToken).where(ApiToken.token_hash == token_hash)).one_or_none()
 
 
-def live_token_named(session: Session, environment: str, name: str) -> ApiToken | None:
-    return session.scalars(
-        select(ApiToken).where(
-            ApiToken.environment == environment, ApiToken.name == name, ApiToken.revoked_at.is_(None)
-        )
+def live_token_named(work: UnitOfWork, environment: str, name: str) -> ApiToken | None:
+    """To be changed, or to see that the name is free."""
+    return work.scalars(
+        select(ApiToken)
+        .where(ApiToken.environment == environment, ApiToken.name == name, ApiToken.revoked_at.is_(None))
+        .with_for_update()
     ).one_or_none()
 
 

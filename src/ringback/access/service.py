@@ -13,13 +13,13 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, select, update
 
 from ringback import clock
 from ringback.access import passwords, queries, throttle
 from ringback.access.models import LoginSession, User
 from ringback.access.schemas import AccessError, Principal, WrongCredentials
-from ringback.records.engine import UnitOfWork, reading, unit_of_work
+from ringback.records.engine import UnitOfWork, do_in_unit_of_work, reading, unit_of_work
 
 IDLE = timedelta(hours=12)  # a login unused for so long ends
 LIFE = timedelta(days=7)  # and any login after this
@@ -44,8 +44,9 @@ def ensure_first_user(engine: Engine) -> str | None:
     password = passwords.random_password()
     password_hash = passwords.hash_password(password)
     with unit_of_work(engine) as work:
+        work.lock("users")
         if queries.any_user(work):
-            return None  # another process was quicker
+            return None  # another process, or host, was quicker
         _add_user(work, FIRST_USER, password_hash)
     return password
 
@@ -54,20 +55,23 @@ def add_user(work: UnitOfWork, name: str, password: str) -> None:
     """Raises AccessError."""
     if not _NAME.fullmatch(name):
         raise AccessError("name", "A name has lower-case letters, digits and . _ @ - (at most 64).")
+    passwords.check_new_password(name, password)
+    password_hash = passwords.hash_password(password)
+    work.lock("users")
     if queries.user_named(work, name):
         raise AccessError("name", f"There is a user {name} already.")
-    passwords.check_new_password(name, password)
-    _add_user(work, name, passwords.hash_password(password))
+    _add_user(work, name, password_hash)
 
 
 def reset_password(work: UnitOfWork, name: str) -> str:
     """A new random password; every login of the user ends and its failed attempts are forgotten. Raises AccessError."""
-    user = queries.user_named(work, name)
+    password = passwords.random_password()
+    password_hash = passwords.hash_password(password)
+    user = queries.locked_user(work, name=name) if _NAME.fullmatch(name) else None
     if user is None:
         raise AccessError("name", f"There is no user {name}.")
-    password = passwords.random_password()
-    _set_password(work, user, passwords.hash_password(password))
     throttle.forget_account(work, throttle.attempt(name, "").account)
+    _set_password(work, user, password_hash)
     return password
 
 
@@ -77,16 +81,21 @@ def log_in(engine: Engine, name: str, password: str, visitor: Visitor) -> str:
     tried = throttle.attempt(name, visitor.address)
     with unit_of_work(engine) as work:
         throttle.admit(work, tried, clock.now())
-        user = queries.user_named(work, name)
+        user = queries.user_named(work, name) if _NAME.fullmatch(name) else None
     if not passwords.verify_password(user.password_hash if user else passwords.nobodys_hash(), password) or not user:
         raise WrongCredentials
-    new_hash = passwords.hash_password(password) if passwords.needs_new_hash(user.password_hash) else None
-    with unit_of_work(engine) as work:
+    verified_hash, user_id = user.password_hash, user.id
+    new_hash = passwords.hash_password(password) if passwords.needs_new_hash(verified_hash) else verified_hash
+
+    def let_in(work: UnitOfWork) -> str:
+        user = queries.locked_user(work, user_id)
+        if user is None or user.password_hash != verified_hash:
+            raise WrongCredentials  # it was changed while it was verified: what that ended must not begin again
         throttle.forgive(work, tried, clock.now())
-        user = work.get_one(User, user.id)
-        if new_hash:
-            user.password_hash = new_hash
+        user.password_hash = new_hash
         return _start_login(work, user, visitor)
+
+    return do_in_unit_of_work(engine, let_in)
 
 
 def log_out(engine: Engine, secret: str) -> None:
@@ -103,7 +112,8 @@ def principal_of_login(engine: Engine, secret: str) -> Principal | None:
         return None
     if now >= login.seen_at + TOUCH_EVERY:
         with unit_of_work(engine) as work:
-            work.execute(update(LoginSession).where(LoginSession.id_hash == login.id_hash).values(seen_at=now))
+            seen = update(LoginSession).where(LoginSession.id_hash == login.id_hash, LoginSession.seen_at < now)
+            work.execute(seen.values(seen_at=now))
     user = login.user
     return Principal("user", user.name, (user.environment,), user.id, csrf_token(secret))
 
@@ -114,17 +124,22 @@ def change_password(engine: Engine, principal: Principal, current: str, new: str
     tried = throttle.attempt(principal.name, visitor.address)
     with unit_of_work(engine) as work:
         throttle.admit(work, tried, clock.now())
-        user = work.get_one(User, principal.user_id)
-    if not passwords.verify_password(user.password_hash, current):
+        verified_hash = work.get_one(User, principal.user_id).password_hash
+    if not passwords.verify_password(verified_hash, current):
         raise AccessError("current_password", "That is not your current password.")
     if new == current:
         raise AccessError("new_password", "The new password is the current one.")
     new_hash = passwords.hash_password(new)
-    with unit_of_work(engine) as work:
+
+    def change(work: UnitOfWork) -> str:
+        user = queries.locked_user(work, principal.user_id)
+        if user is None or user.password_hash != verified_hash:
+            raise AccessError("current_password", "Your password was changed meanwhile.")
         throttle.forgive(work, tried, clock.now())
-        user = work.get_one(User, principal.user_id)
         _set_password(work, user, new_hash)
         return _start_login(work, user, visitor)
+
+    return do_in_unit_of_work(engine, change)
 
 
 def csrf_token(secret: str) -> str:
@@ -143,6 +158,7 @@ def _add_user(work: UnitOfWork, name: str, password_hash: str) -> None:
 
 
 def _set_password(work: UnitOfWork, user: User, password_hash: str) -> None:
+    """`user` is locked: no login of it begins before this work ends."""
     user.password_hash = password_hash
     user.password_changed_at = clock.now()
     work.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
@@ -150,7 +166,6 @@ def _set_password(work: UnitOfWork, user: User, password_hash: str) -> None:
 
 def _start_login(work: UnitOfWork, user: User, visitor: Visitor) -> str:
     now = clock.now()
-    work.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
     secret = clock.random_token()
     work.add(
         LoginSession(
@@ -163,5 +178,10 @@ def _start_login(work: UnitOfWork, user: User, visitor: Visitor) -> str:
             address=visitor.address[:64],
             user_agent=visitor.user_agent[:255],
         )
+    )
+    work.flush()
+    ended = select(LoginSession.id_hash).where(LoginSession.expires_at <= now).with_for_update(skip_locked=True)
+    work.execute(
+        delete(LoginSession).where(LoginSession.id_hash.in_(ended)).execution_options(synchronize_session=False)
     )
     return secret

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, tuple_
 
 from ringback.access.models import LoginThrottle
 from ringback.access.schemas import TooManyAttempts
@@ -41,17 +41,19 @@ def attempt(name: str, address: str) -> Attempt:
 
 def admit(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
     """Count the attempt. Raises TooManyAttempts, counting nothing, while the account or the address has to wait."""
-    work.execute(delete(LoginThrottle).where(LoginThrottle.last_failed_at < now - _KEPT))
     rows = [_row(work, "account", tried.account, now), _row(work, "address", tried.address, now)]
     blocked_until = max(row.blocked_until for row in rows)
     if blocked_until > now:
         raise TooManyAttempts(max(1, round((blocked_until - now).total_seconds())))
     for row in rows:
-        row.failures = max(0, row.failures - (now - row.last_failed_at) // FORGIVEN_EVERY[row.kind]) + 1
-        row.last_failed_at = now
+        quiet = max(timedelta(0), now - row.last_failed_at)  # another host's clock may be ahead
+        row.failures = max(0, row.failures - quiet // FORGIVEN_EVERY[row.kind]) + 1
+        row.last_failed_at = max(now, row.last_failed_at)
         over = row.failures - FREE[row.kind]
         if over >= 0:
             row.blocked_until = now + min(FIRST_WAIT * 2 ** min(over, 10), LONGEST_WAIT)
+    work.flush()
+    _forget_old(work, now)
 
 
 def forgive(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
@@ -67,7 +69,17 @@ def forget_account(work: UnitOfWork, account: str) -> None:
     work.execute(delete(LoginThrottle).where(LoginThrottle.kind == "account", LoginThrottle.key == account))
 
 
+def _forget_old(work: UnitOfWork, now: datetime) -> None:
+    """Done last and waiting for nobody, so that two who do it at once cannot wait for each other."""
+    keys = tuple_(LoginThrottle.kind, LoginThrottle.key)
+    old = select(LoginThrottle.kind, LoginThrottle.key).where(LoginThrottle.last_failed_at < now - _KEPT)
+    forgotten = delete(LoginThrottle).where(keys.in_(old.with_for_update(skip_locked=True)))
+    work.execute(forgotten.execution_options(synchronize_session=False))
+
+
 def _row(work: UnitOfWork, kind: str, key: str, now: datetime) -> LoginThrottle:
+    """Locked, also where there is none yet. Of the two an attempt needs, the account's is always the first."""
+    work.lock("login_throttles", kind, key)
     row = work.get(LoginThrottle, (kind, key), with_for_update=True)
     if row is None:
         row = LoginThrottle(kind=kind, key=key, failures=0, last_failed_at=now, blocked_until=now)

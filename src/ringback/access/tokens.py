@@ -28,6 +28,7 @@ def create_token(
         raise AccessError("name", "A token's name has letters, digits, spaces and . _ @ - (at most 64).")
     if expires_days is not None and not 1 <= expires_days <= LONGEST_LIFE_DAYS:
         raise AccessError("expires", f"A token expires after 1 to {LONGEST_LIFE_DAYS} days, or never.")
+    work.lock("api_tokens", environment, name)
     if queries.live_token_named(work, environment, name):
         raise AccessError("name", f"There is a token {name!r} already: revoke it, or choose another name.")
     token = PREFIX + clock.random_token()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
+from ringback.records import postgresql
+
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one
+TRIES = 5  # of a unit of work that the database ends for another one's sake
 _READ_ONLY = "ringback_read_only"
+_GOOD_URLS = "Give postgresql://user@host/database, or sqlite:////var/lib/ringback/records.sqlite."
+
+Answer = TypeVar("Answer")
 
 
 class RecordsUnavailable(Exception):
@@ -26,56 +35,106 @@ class UnitOfWork(Session):
     def commit(self) -> None:
         raise RuntimeError("a unit of work is committed once, at its end")
 
+    def lock(self, *name: str) -> None:
+        """From here to the end of the work nobody else is past a lock of this name, on any host.
+
+        Taken before a look at what is not there yet: a row that is there is locked by reading it `with_for_update`.
+        """
+        if self.get_bind().dialect.name == "postgresql":  # SQLite has one writer, who holds it from the start
+            key = int.from_bytes(sha256("/".join(name).encode()).digest()[:8], signed=True)
+            self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
 
 def open_engine(url: str) -> Engine:
-    """Thread-safe; one a process. Connects once to say early what is wrong. Raises RecordsUnavailable."""
+    """Thread-safe; one a process. Connects once to say early what is wrong. Raises RecordsUnavailable.
+
+    No error says the password, nor anything behind the "?" of the URL.
+    """
+    parsed = _parsed(url)
+    shown = parsed.set(query={}).render_as_string(hide_password=True)
     try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise RecordsUnavailable(
-            f"RINGBACK_DATABASE_URL cannot be used: {error}. "
-            "Give a SQLAlchemy URL, such as sqlite:////var/lib/ringback/records.sqlite."
-        ) from error
+        engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else postgresql.make_engine(parsed)
     except OSError as error:
         raise RecordsUnavailable(f"the folder of the records cannot be made: {error}") from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     try:
-        check_reachable(engine)
+        with reading(engine) as session:
+            problem = postgresql.problem(session) if engine.dialect.name == "postgresql" else _probe(session)
     except DatabaseError as error:
         engine.dispose()
-        shown = engine.url.render_as_string(hide_password=True)
-        raise RecordsUnavailable(f"the records at {shown} cannot be opened: {error.orig}") from error
+        raise RecordsUnavailable(f"the records at {shown} cannot be opened: {reason(error)}") from error
+    if problem:
+        engine.dispose()
+        raise RecordsUnavailable(f"the records at {shown} cannot be used: {problem}")
     return engine
 
 
-def check_reachable(engine: Engine) -> None:
-    """Raises sqlalchemy.exc.DatabaseError."""
-    with reading(engine) as session:
-        session.execute(text("SELECT 1"))
+def reason(error: DatabaseError) -> str:
+    """What the database said, on one line, without the statement and its values."""
+    return " ".join(str(error.orig).split())
 
 
 @contextmanager
 def unit_of_work(engine: Engine) -> Iterator[UnitOfWork]:
     """All or nothing: committed once when the block ends, rolled back when it raises.
 
-    Objects stay readable afterwards. On SQLite the one writer's place is taken at the start, so that what was read
-    inside is still true when it is written.
+    Objects stay readable afterwards. What was read inside is still true when it is written: on SQLite because the one
+    writer's place is taken at the start, on PostgreSQL where it was read under `lock` or `with_for_update`.
     """
     with UnitOfWork(engine, expire_on_commit=False) as work:
         yield work
         Session.commit(work)
 
 
+def do_in_unit_of_work(engine: Engine, do: Callable[[UnitOfWork], Answer]) -> Answer:
+    """For work that takes several locks: done again from its start when the database broke it off for another one's
+    sake (a deadlock, a serialisation failure). `do` changes nothing but the records."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            with unit_of_work(engine) as work:
+                return do(work)
+        except OperationalError as error:
+            if attempt == TRIES or getattr(error.orig, "sqlstate", None) not in postgresql.BROKEN_OFF:
+                raise
+            time.sleep(random.uniform(0.005, 0.02) * attempt)
+    raise AssertionError("not reached")
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """One consistent view; nothing done in it is kept and no writer waits for it."""
-    with Session(engine.execution_options(**{_READ_ONLY: True}), autoflush=False) as session:
+    """One consistent view, in which nothing can be written, and no writer waits for it."""
+    options = postgresql.READING if engine.dialect.name == "postgresql" else {_READ_ONLY: True}
+    with Session(engine.execution_options(**options), autoflush=False) as session:
         yield session
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        readable = "@" not in (parsed.host or "")  # else a part of the password is taken for the host
+    except (ArgumentError, ValueError):  # their texts may hold a part of it, too
+        readable = False
+    if not readable:
+        raise RecordsUnavailable(
+            f"RINGBACK_DATABASE_URL cannot be read: it is no URL of a database. {_GOOD_URLS} "
+            "In a password, % : / ? # @ [ ] are written as %25 %3A %2F %3F %23 %40 %5B %5D."
+        )
+    if parsed.drivername in postgresql.NAMES:
+        return parsed.set(drivername=postgresql.DRIVER)
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
+        return parsed
+    raise RecordsUnavailable(
+        f"RINGBACK_DATABASE_URL: records are kept in PostgreSQL or in a file of SQLite, "
+        f"which {parsed.drivername}:// is not. {_GOOD_URLS}"
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    """Raises OSError."""
+    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -90,4 +149,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {read_only:d}")
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _probe(session: Session) -> str:
+    session.execute(text("SELECT 1"))
+    return ""

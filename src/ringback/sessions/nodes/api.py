@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from ringback.access.dependencies import Records, RequiredUser
 from ringback.problem import Problem
-from ringback.records.engine import unit_of_work
+from ringback.records.engine import do_in_unit_of_work
 from ringback.sessions.nodes import service
 from ringback.sessions.nodes.schemas import KINDS, NodeError, NodeForm
 from ringback.sessions.story import NodeInfo
@@ -55,8 +55,7 @@ def write_nodes(body: NodesDocument, user: RequiredUser, records: Records, regis
         for one in body.nodes
     ]
     try:
-        with unit_of_work(records) as work:
-            nodes = service.replace_nodes(work, user.environments[0], forms)
+        nodes = do_in_unit_of_work(records, lambda work: service.replace_nodes(work, user.environments[0], forms))
     except NodeError as error:
         raise Problem(422, error.reason, title="The nodes cannot be registered", field=error.field) from error
     register.forget()

@@ -52,6 +52,7 @@ def list_nodes(engine: Engine, environment: str = DEFAULT_ENVIRONMENT) -> list[N
 def add_node(work: UnitOfWork, environment: str, form: NodeForm) -> NodeInfo:
     """Raises NodeError."""
     node = checked(form)
+    _lock(work, environment)
     if queries.node_named(work, environment, node.name):
         raise NodeError("name", f"There is a node {node.name} already.")
     _check_free(work, environment, node, itself="")
@@ -61,6 +62,7 @@ def add_node(work: UnitOfWork, environment: str, form: NodeForm) -> NodeInfo:
 
 def change_node(work: UnitOfWork, environment: str, name: str, form: NodeForm) -> NodeInfo:
     """The node `name` becomes what the form says; it may get another name. Raises NodeNotFound, NodeError."""
+    _lock(work, environment)
     row = queries.node_named(work, environment, name)
     if row is None:
         raise NodeNotFound(name)
@@ -77,6 +79,7 @@ def change_node(work: UnitOfWork, environment: str, name: str, form: NodeForm) -
 
 def add_sender(work: UnitOfWork, environment: str, name: str, agent: str = "", address: str = "") -> NodeInfo:
     """One more capture id or address of a node there is. Raises NodeNotFound, NodeError."""
+    _lock(work, environment)
     row = queries.node_named(work, environment, name)
     if row is None:
         raise NodeNotFound(name)
@@ -87,6 +90,7 @@ def add_sender(work: UnitOfWork, environment: str, name: str, agent: str = "", a
 
 def remove_node(work: UnitOfWork, environment: str, name: str) -> None:
     """Raises NodeNotFound."""
+    _lock(work, environment)
     row = queries.node_named(work, environment, name)
     if row is None:
         raise NodeNotFound(name)
@@ -110,9 +114,15 @@ def replace_nodes(work: UnitOfWork, environment: str, forms: Sequence[NodeForm])
         except NodeError as error:
             raise NodeError(f"nodes[{position}].{error.field}", error.reason) from error
         nodes[node.name] = node
+    _lock(work, environment)
     work.execute(delete(Node).where(Node.environment == environment))
     work.add_all([_record(environment, node) for node in nodes.values()])
     return sorted(nodes.values(), key=lambda node: node.name)
+
+
+def _lock(work: UnitOfWork, environment: str) -> None:
+    """Changes of one environment's register go one after the other: each is checked against the whole of it."""
+    work.lock("nodes", environment)
 
 
 def _check_free(work: UnitOfWork, environment: str, node: NodeInfo, itself: str) -> None:

@@ -13,7 +13,7 @@ from ringback import clock
 from ringback.access.dependencies import Records, RequiredUser
 from ringback.access.schemas import Principal
 from ringback.events.store import EventStore, EventStoreError
-from ringback.records.engine import UnitOfWork, unit_of_work
+from ringback.records.engine import UnitOfWork, do_in_unit_of_work
 from ringback.sessions.dependencies import Events
 from ringback.sessions.nodes.schemas import KINDS, NodeError, NodeForm, NodeNotFound
 from ringback.sessions.nodes.service import add_node, add_sender, change_node, list_nodes, remove_node
@@ -131,8 +131,7 @@ def _changed(
 ) -> Response:
     """Back to the list where it was done; the form again, with what is wrong, where it was not."""
     try:
-        with unit_of_work(records) as work:
-            done = change(work)
+        done = do_in_unit_of_work(records, change)
     except NodeError as error:
         errors = {error.field: error.reason}
         return _page(request, reader, records, events, form=form, errors=errors, edit=edit, sender=sender, status=400)

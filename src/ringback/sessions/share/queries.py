@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ringback.records.engine import UnitOfWork
 from ringback.sessions.share.models import SessionView, ShareLink
 from ringback.sessions.share.schemas import ShareInfo, View, Viewer
 
@@ -16,9 +17,10 @@ def link_with_hash(session: Session, token_hash: str) -> ShareLink | None:
     return session.scalars(select(ShareLink).where(ShareLink.token_hash == token_hash)).one_or_none()
 
 
-def link(session: Session, environments: Sequence[str], share_id: int) -> ShareLink | None:
+def locked_link(work: UnitOfWork, environments: Sequence[str], share_id: int) -> ShareLink | None:
+    """To be changed."""
     found = select(ShareLink).where(ShareLink.environment.in_(environments), ShareLink.id == share_id)
-    return session.scalars(found).one_or_none()
+    return work.scalars(found.with_for_update()).one_or_none()
 
 
 def links(session: Session, environments: Sequence[str], session_id: str | None = None) -> list[ShareInfo]:

@@ -66,7 +66,7 @@ def list_shares(engine: Engine, environments: Sequence[str], session_id: str | N
 
 def revoke_share(work: UnitOfWork, environments: Sequence[str], share_id: int) -> None:
     """At once; revoking again changes nothing. Raises ShareNotFound."""
-    row = queries.link(work, environments, share_id)
+    row = queries.locked_link(work, environments, share_id) if share_id < 1 << 63 else None
     if row is None:
         raise ShareNotFound(f"There is no share link {share_id}.")
     row.revoked_at = row.revoked_at or clock.now()
