@@ -1,6 +1,7 @@
 """What the capture page says is wrong, and what of the counters it explains."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 import ringback.sessions
 from ringback import clock
 from ringback.events.store import SegmentStatus, StoreStatus
+from ringback.hosts.service import RoleState
 from ringback.sessions.ingest.status import CollectorStatus
-from ringback.sessions.pages.capture import OTHER_KINDS, REASONS, days, lost_rows, problems
+from ringback.sessions.pages import capture
+from ringback.sessions.pages.capture import OTHER_KINDS, REASONS, days, lost_rows
+from ringback.sessions.status.collectors import HostCollector
 
 GIB = 2**30
 NOW = 1_795_348_800_000_000
@@ -33,6 +37,15 @@ def collector(**changes: object) -> CollectorStatus:
     for name, value in changes.items():
         setattr(status, name, value)
     return status
+
+
+def on(host: str, status: CollectorStatus) -> HostCollector:
+    return HostCollector(host, status, status.running, status.updated_us)
+
+
+def problems(status: CollectorStatus | None, stored: StoreStatus | None, problem: str) -> list[tuple[str, str]]:
+    """Of one host."""
+    return capture.problems([on("a", status)] if status else [], stored, problem)
 
 
 def test_when_all_is_well_nothing_is_a_problem() -> None:
@@ -96,3 +109,27 @@ def test_the_segments_of_a_day_are_one_row_newest_first() -> None:
     assert [(row.day, row.bytes, row.legs, row.logs) for row in rows] == [
         ("2026-11-22", GIB + 1, 20, 10), ("2026-11-21", GIB, 10, 5),
     ]  # fmt: skip
+
+
+def test_of_several_collectors_each_problem_names_its_host() -> None:
+    hosts = [
+        on("a", collector(updated_us=NOW - 60_000_000)),
+        on("b", collector(problem="the disk is full")),
+        on("c", collector(stopped=True)),
+        on("d", collector()),
+    ]
+    told = capture.problems(hosts, store(), "")
+    assert [tone for tone, _ in told] == ["bad", "bad", "warn"]
+    assert "collector on a has been silent since 2026-11-22T11:59:00Z" in told[0][1]
+    assert told[1][1] == "Nothing can be stored on b just now: the disk is full"
+    assert "collector on c was stopped" in told[2][1]
+
+
+def test_without_a_work_role_nothing_is_dropped_and_the_page_says_so() -> None:
+    now = clock.from_us(NOW)
+    states = [RoleState("a", role, "run", "1", now, now, None, "{}") for role in ("web", "collect")]
+    ((tone, text),) = capture.problems([on("a", collector())], store(), "", states)
+    assert tone == "warn"
+    assert "work role" in text
+    working = replace(states[0], role="work")
+    assert capture.problems([on("a", collector())], store(), "", [*states, working]) == []

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
 from ringback.events.store import EventStore, EventStoreError, SegmentStatus, StoreStatus
+from ringback.hosts.service import RoleState, role_states
 from ringback.sessions.dependencies import Events
-from ringback.sessions.ingest.status import CollectorStatus, read_collector_status
+from ringback.sessions.ingest.status import CollectorStatus
 from ringback.sessions.nodes.service import NodeRegister
+from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together
 from ringback.web.formats import duration, number, size
 from ringback.web.templating import render
 
@@ -106,9 +108,13 @@ class DayRow:
 
 
 @router.get("")
-def capture_page(request: Request, reader: RequiredUser, events: Events, settings: CurrentSettings) -> Response:
+def capture_page(
+    request: Request, reader: RequiredUser, events: Events, settings: CurrentSettings, records: Records
+) -> Response:
     """The whole page; its figures alone for the page that refreshes itself."""
-    collector = read_collector_status(settings.data)
+    states = role_states(records)
+    hosts = collectors(settings, states)
+    collector = together(hosts)
     store, store_problem = _store(events)
     nodes: NodeRegister = request.app.state.nodes
     names = {agent: node.name for node in nodes(reader.environments[0]) for agent in node.agents}
@@ -117,8 +123,10 @@ def capture_page(request: Request, reader: RequiredUser, events: Events, setting
         request,
         "sessions/capture_figures.html" if part else "sessions/capture.html",
         collector=collector,
+        running=any(each.running for each in hosts),
+        roles=role_rows(states, hosts) if len({each.host for each in states}) > 1 else [],
         store=store,
-        problems=problems(collector, store, store_problem),
+        problems=problems(hosts, store, store_problem, states),
         lost=lost_rows(collector) if collector else [],
         names=names,
         days=days(store.segments) if store else [],
@@ -149,27 +157,48 @@ def lost_rows(collector: CollectorStatus) -> list[LostRow]:
 
 
 def problems(
-    collector: CollectorStatus | None, store: StoreStatus | None, store_problem: str
+    hosts: Sequence[HostCollector],
+    store: StoreStatus | None,
+    store_problem: str,
+    states: Sequence[RoleState] = (),
 ) -> list[tuple[str, str]]:
     """(tone, text) of what someone must look at, the worst first."""
-    return [*_collector_problems(collector), *_store_problems(store, store_problem)]
+    found = [*_collector_problems(hosts), *_store_problems(store, store_problem), *_role_problems(states)]
+    return sorted(found, key=lambda each: each[0] != "bad")
 
 
-def _collector_problems(collector: CollectorStatus | None) -> Iterator[tuple[str, str]]:
-    if collector is None:
+def _collector_problems(hosts: Sequence[HostCollector]) -> Iterator[tuple[str, str]]:
+    if not hosts:
         yield (
             "bad",
             "The collector has never run on this data folder: no HEP is received. “ringback serve” starts it.",
         )
-    elif not collector.running:
-        ended = "was stopped" if collector.stopped else "died, or its machine hangs"
-        old = duration((clock.now_us() - collector.updated_us) / 1_000_000)
-        yield "bad", f"The collector {ended}; its last word is {old} old. What is sent over UDP meanwhile is lost."
-    elif collector.problem:
-        yield "bad", f"Nothing can be stored just now: {collector.problem}"
-    elif collector.lag_ms > SLOW_LAG_MS:
-        behind = duration(collector.lag_ms / 1000)
-        yield "warn", f"Storing is {behind} behind; {number(collector.waiting)} packets wait."
+    some_run = any(each.running for each in hosts)
+    for each in hosts:
+        on = f" on {each.host}" if len(hosts) > 1 else ""
+        if not each.running:
+            ended = "was stopped" if each.stopped else "died, or its machine hangs"
+            if on and not each.stopped:
+                ended = (
+                    f"has been silent since {clock.isoformat(each.updated_us)[:19]}Z: it or its machine died, or the"
+                )
+                ended += " way to the records is cut"
+            old = duration((clock.now_us() - each.updated_us) / 1_000_000)
+            tone = "warn" if each.stopped and some_run else "bad"
+            yield (
+                tone,
+                f"The collector{on} {ended}; its last word is {old} old. What is sent over UDP meanwhile is lost.",
+            )
+        elif each.status.problem:
+            yield "bad", f"Nothing can be stored{on} just now: {each.status.problem}"
+        elif each.status.lag_ms > SLOW_LAG_MS:
+            behind = duration(each.status.lag_ms / 1000)
+            yield "warn", f"Storing{on} is {behind} behind; {number(each.status.waiting)} packets wait."
+
+
+def _role_problems(states: Sequence[RoleState]) -> Iterator[tuple[str, str]]:
+    if states and not any(state.running for state in states if state.role == "work"):
+        yield "warn", "No host runs the work role: what is past its days is not dropped. “--role work” starts it."
 
 
 def _store_problems(store: StoreStatus | None, problem: str) -> Iterator[tuple[str, str]]:

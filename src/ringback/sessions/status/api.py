@@ -6,10 +6,12 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from ringback import __version__, clock
-from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
 from ringback.events.store import StoreStatus
+from ringback.hosts.service import role_states
 from ringback.sessions.dependencies import Events
-from ringback.sessions.ingest.status import CollectorStatus, read_collector_status
+from ringback.sessions.ingest.status import CollectorStatus
+from ringback.sessions.status.collectors import RoleRow, collectors, role_rows, together
 
 router = APIRouter(prefix="/api/v1/status", tags=["status"])
 
@@ -59,30 +61,44 @@ class StoreDocument(TypedDict):
     segments: list[SegmentDocument]
 
 
+class RoleDocument(TypedDict):
+    host: str
+    role: str
+    state: str  # running, silent, stopped
+    version: str
+    started: str
+    updated: str  # its last word
+    collector: CollectorDocument | None  # of the collect role
+
+
 class StatusDocument(TypedDict):
     version: str
-    collector: CollectorDocument | None  # null: none ever ran on this data folder
+    collector: CollectorDocument | None  # of all hosts together; null: none ever ran
+    roles: list[RoleDocument]
     store: StoreDocument
     keep_sessions_days: int
     keep_logs_days: int
 
 
 @router.get("")
-def read_status(user: RequiredUser, events: Events, settings: CurrentSettings) -> StatusDocument:
-    """Rates, every counter of what was not stored, lag, disk, and each stored segment."""
-    collector = read_collector_status(settings.data)
+def read_status(user: RequiredUser, events: Events, settings: CurrentSettings, records: Records) -> StatusDocument:
+    """Rates, every counter of what was not stored, lag, disk, which host runs what, and each stored segment."""
+    states = role_states(records)
+    hosts = collectors(settings, states)
+    collector = together(hosts)
     return {
         "version": __version__,
-        "collector": _collector(collector) if collector else None,
+        "collector": _collector(collector, running=any(each.running for each in hosts)) if collector else None,
+        "roles": [_role(row) for row in role_rows(states, hosts)],
         "store": _store(events.status()),
         "keep_sessions_days": settings.keep_sessions_days,
         "keep_logs_days": settings.keep_logs_days,
     }
 
 
-def _collector(status: CollectorStatus) -> CollectorDocument:
+def _collector(status: CollectorStatus, *, running: bool) -> CollectorDocument:
     return {
-        "running": status.running,
+        "running": running,
         "started": clock.isoformat(status.started_us),
         "updated": clock.isoformat(status.updated_us),
         "endpoints": status.endpoints,
@@ -102,6 +118,19 @@ def _collector(status: CollectorStatus) -> CollectorDocument:
             for one in status.senders
         ],
         "strangers": status.strangers,
+    }
+
+
+def _role(row: RoleRow) -> RoleDocument:
+    counted = row.collector
+    return {
+        "host": row.host,
+        "role": row.role,
+        "state": row.state,
+        "version": row.version,
+        "started": clock.isoformat(row.started_us),
+        "updated": clock.isoformat(row.updated_us),
+        "collector": _collector(counted.status, running=counted.running) if counted else None,
     }
 
 

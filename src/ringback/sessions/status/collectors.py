@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import orjson
-from sqlalchemy import Engine
 
 from ringback import clock
-from ringback.hosts.service import RoleState, role_states
+from ringback.hosts.service import RoleState
 from ringback.sessions.ingest.status import (
     STALE_US,
     CollectorStatus,
@@ -37,6 +36,19 @@ class HostCollector:
         return self.status.stopped
 
 
+@dataclass(frozen=True, slots=True)
+class RoleRow:
+    """One role on one host, as people are shown it."""
+
+    host: str
+    role: str
+    state: str  # running, silent, stopped
+    version: str
+    started_us: int
+    updated_us: int  # its last word
+    collector: HostCollector | None  # of the collect role
+
+
 def collectors(settings: Settings, states: Sequence[RoleState]) -> list[HostCollector]:
     """By host. The one that shares our data folder is read there: its figures are a second old, not five."""
     own = read_collector_status(settings.data)
@@ -47,9 +59,18 @@ def collectors(settings: Settings, states: Sequence[RoleState]) -> list[HostColl
     return sorted(found, key=lambda each: each.host)
 
 
-def all_collectors(settings: Settings, engine: Engine) -> list[HostCollector]:
-    """Raises sqlalchemy.exc.SQLAlchemyError."""
-    return collectors(settings, role_states(engine))
+def role_rows(states: Sequence[RoleState], hosts: Sequence[HostCollector]) -> list[RoleRow]:
+    """By host and role; a collector's own word counts for more than its server's."""
+    counted = {each.host: each for each in hosts}
+    rows = []
+    for each in states:
+        collector = counted.get(each.host) if each.role == COLLECT else None
+        told = collector or each
+        state = "running" if told.running else "stopped" if told.stopped else "silent"
+        started_us, updated_us = clock.to_us(each.started_at), clock.to_us(each.updated_at)
+        updated_us = collector.updated_us if collector else updated_us
+        rows.append(RoleRow(each.host, each.role, state, each.version, started_us, updated_us, collector))
+    return rows
 
 
 def together(hosts: Sequence[HostCollector]) -> CollectorStatus | None:
