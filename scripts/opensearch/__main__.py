@@ -1,4 +1,4 @@
-"""`python -m scripts.opensearch`: the test server by hand, until Ctrl-C. `assemble` only fetches it."""
+"""`python -m scripts.opensearch`: `run` is the test server by hand, until Ctrl-C; `assemble` gets all ready for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.opensearch.distribution import NotToBeHad, assembled
-from scripts.opensearch.node import NodeFailed, running
+from scripts.opensearch.node import CLASSES, NodeFailed, running
 
 
 def main() -> None:
@@ -22,10 +22,22 @@ def main() -> None:
         print(assembled())
         if asked.do == "run":
             run(asked.nodes, asked.heap_mib)
+        elif not CLASSES.exists():
+            keep_classes()
     except (NotToBeHad, NodeFailed) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         pass
+
+
+def keep_classes() -> None:
+    """One start now, so that each of the tests' starts is quicker. It shows that the server works, too."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ringback-opensearch-") as folder,
+        running(Path(folder), heap_mib=512) as [node],
+    ):
+        node.stop()
+    CLASSES.touch()  # a Java that cannot keep classes is not asked again
 
 
 def run(count: int, heap_mib: int) -> None:

@@ -16,6 +16,7 @@ import httpx2
 from scripts.opensearch.distribution import CACHE, VERSION, assembled, java, last
 
 PATIENCE_S = 110.0  # to start; two cores may be shared with much else
+CLASSES = CACHE / "classes.jsa"
 # For a server that lives for minutes: the first compiler only, one thread for the collector.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 # What bin/opensearch sets, but for the Java agent: it fences plugins in, costs a second, and there are none.
@@ -38,7 +39,7 @@ USUAL = (
     "--enable-native-access=ALL-UNNAMED",
     # Classes that a node kept when it ended by itself, not killed, start the next in two thirds of the time.
     "-XX:+AutoCreateSharedArchive",
-    f"-XX:SharedArchiveFile={CACHE / 'classes.jsa'}",
+    f"-XX:SharedArchiveFile={CLASSES}",
     "-Xlog:cds*=off",
     # Without JNA it cannot see that it runs as root, which it would refuse; CI is root.
     "-Djna.nosys=true",

@@ -94,6 +94,7 @@ def test_who_asks_again_gets_the_same_node(url: str) -> None:
         assert again == url
 
 
+@pytest.mark.timeout(300)
 def test_a_cluster_goes_on_without_a_node_that_was_killed_and_takes_it_back() -> None:
     with cluster(3) as nodes:
         first, second, third = nodes.urls
