@@ -1,37 +1,57 @@
-"""The migrations make what the models describe, once, and can be undone."""
+"""The migrations make what the models describe, once, from any step, and can be undone."""
 
 from __future__ import annotations
 
-import sqlite3
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, Inspector, MetaData, Table, func, insert, inspect, select, text
 
-import ringback.access.models
-import ringback.hosts.models
-import ringback.sessions.nodes.models
-import ringback.sessions.share.models  # noqa: F401 -- all: so that the metadata is complete
-from ringback.records.engine import open_engine, reading, unit_of_work
-from ringback.records.schema import SchemaTooNew, migrate, migrate_down, migrations_current
+import ringback
+from databases import SQLITE, only_postgresql
+from ringback import clock
+from ringback.records import schema
+from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
+from ringback.records.schema import (
+    VERSION_TABLE,
+    SchemaTooNew,
+    migrate,
+    migrate_down,
+    migrations_current,
+)
 from ringback.records.tables import InEnvironment, Record
+
+SOURCES = Path(ringback.__file__).parent
+for path in SOURCES.rglob("models.py"):  # so that the metadata is complete
+    import_module(".".join(("ringback", *path.relative_to(SOURCES).with_suffix("").parts)))
+STEPS = [step.revision for step in ScriptDirectory.from_config(schema._config()).walk_revisions()][::-1]
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
+def engine(blank_url: str) -> Iterator[Engine]:
+    engine = open_engine(blank_url)
     yield engine
     engine.dispose()
+
+
+def migrate_to(engine: Engine, step: str) -> None:
+    with schema._locked(engine) as (config, _):
+        command.upgrade(config, step)
 
 
 def test_migrations_make_exactly_the_tables_of_the_models(engine: Engine) -> None:
     migrate(engine)
     with reading(engine) as session:
-        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(session.connection(), opts=options)
         assert compare_metadata(context, Record.metadata) == []
 
 
@@ -46,13 +66,105 @@ def test_constraints_have_the_names_of_the_models(engine: Engine) -> None:
         assert found == {constraint.name for constraint in table.constraints}, table.name
 
 
-def test_every_step_can_be_undone_and_done_again(engine: Engine) -> None:
+def test_indexes_are_on_the_rows_that_the_models_say(engine: Engine) -> None:
     migrate(engine)
+    inspector = inspect(engine)
+    kind = engine.dialect.name
+    for table in Record.metadata.sorted_tables:
+        conditions = [each.dialect_options[kind]["where"] for each in table.indexes]
+        said = {
+            (each.name, each.unique, "" if condition is None else str(condition))
+            for each, condition in zip(table.indexes, conditions, strict=True)
+        }
+        assert indexes(inspector, table.name, kind) == said, table.name
+
+
+def indexes(inspector: Inspector, table: str, kind: str) -> set[tuple[str | None, bool, str]]:
+    """(name, unique, condition)"""
+    unique_constraints = {each["name"] for each in inspector.get_unique_constraints(table)}
+    return {
+        (
+            each["name"],
+            bool(each["unique"]),
+            str(each.get("dialect_options", {}).get(f"{kind}_where", "")).removeprefix("(").removesuffix(")"),
+        )
+        for each in inspector.get_indexes(table)
+        if each["name"] not in unique_constraints
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_was_stored_at_any_step_is_there_after_the_last(engine: Engine, step: str) -> None:
+    migrate_to(engine, step)
+    stored = fill(engine)
+    assert stored
+    migrate(engine)
+    assert migrations_current(engine)
+    assert contents(engine, stored) == stored
+    fill(engine)  # the keys go on where they were
+
+
+def fill(engine: Engine) -> dict[str, list[dict[str, object]]]:
+    """One more row in every table; returns all rows of each."""
+    metadata = MetaData()
+    metadata.reflect(engine)
+    tables = [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
+    with engine.begin() as connection:
+        for table in tables:
+            number = connection.scalar(select(func.count()).select_from(table)) or 0
+            connection.execute(insert(table).values(row(table, number + 1)))
+    return contents(engine, [table.name for table in tables])
+
+
+def row(table: Table, number: int) -> dict[str, object]:
+    """The numberth row; keys of other tables are theirs, as `fill` goes on evenly."""
+    counted = {
+        column.name for column in table.primary_key if not column.foreign_keys and column.type.python_type is int
+    }
+    values: dict[str, object] = {}
+    for column in table.columns:
+        if column.name in counted and len(table.primary_key) == 1:
+            continue  # the database counts
+        kind = column.type.python_type
+        values[column.name] = number % 2 == 0 if kind is bool else number if kind is int else f"é{number}"
+    return values | ({"kind": "agent"} if table.name == "node_senders" else {})
+
+
+def contents(engine: Engine, names: object) -> dict[str, list[dict[str, object]]]:
+    assert isinstance(names, (list, dict))
+    with reading(engine) as session:
+        found = {}
+        for name in names:
+            table = Table(name, MetaData(), autoload_with=session.connection())
+            rows = session.execute(select(table).order_by(*table.primary_key)).mappings()
+            found[name] = [dict(each) for each in rows]
+        return found
+
+
+def test_every_step_can_be_undone_and_done_again(engine: Engine) -> None:
+    for step in STEPS:
+        migrate_to(engine, step)
+        before = described(engine)
+        if step != STEPS[-1]:
+            migrate(engine)
+            migrate_down(engine, step)
+            assert described(engine) == before
     migrate_down(engine, "base")
-    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
+    assert set(inspect(engine).get_table_names()) == {VERSION_TABLE}
     assert not migrations_current(engine)
     migrate(engine)
     assert migrations_current(engine)
+
+
+def described(engine: Engine) -> dict[str, object]:
+    inspector = inspect(engine)
+    return {
+        table: (
+            sorted((each["name"], str(each["type"]), each["nullable"]) for each in inspector.get_columns(table)),
+            indexes(inspector, table, engine.dialect.name),
+        )
+        for table in inspector.get_table_names()
+    }
 
 
 def test_every_table_carries_an_environment() -> None:
@@ -60,11 +172,11 @@ def test_every_table_carries_an_environment() -> None:
         assert issubclass(mapper.class_, InEnvironment), mapper.class_.__name__
 
 
-def test_two_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+def test_those_that_start_at_once_migrate_once(blank_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="alembic.runtime.migration")
 
     def start(_: int) -> bool:
-        engine = open_engine(url)
+        engine = open_engine(blank_url)
         migrate(engine)
         current = migrations_current(engine)
         engine.dispose()
@@ -72,6 +184,8 @@ def test_two_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(start, range(4))) == [True] * 4
+    steps = [record.getMessage() for record in caplog.records if "Running upgrade" in record.getMessage()]
+    assert len(steps) == len(STEPS)
 
 
 def test_a_failed_step_leaves_nothing_behind(engine: Engine) -> None:
@@ -82,12 +196,60 @@ def test_a_failed_step_leaves_nothing_behind(engine: Engine) -> None:
     assert inspect(engine).get_table_names() == ["nodes"]
 
 
-def test_records_of_a_newer_version_are_refused_untouched(engine: Engine, tmp_path: Path) -> None:
+def test_records_of_a_newer_version_are_refused_untouched(
+    engine: Engine,
+) -> None:
     migrate(engine)
     with unit_of_work(engine) as work:
-        work.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        work.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    before = described(engine)
     with pytest.raises(SchemaTooNew, match="9999"):
         migrate(engine)
-    with sqlite3.connect(tmp_path / "records.sqlite") as plain:
-        assert plain.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
-    plain.close()
+    with reading(engine) as session:
+        assert session.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == ["9999"]
+    assert described(engine) == before
+
+
+@only_postgresql
+def test_tables_in_use_are_not_waited_for_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "_LOCK_TIMEOUT", "50ms")
+    migrate_to(engine, STEPS[0])
+    with engine.begin() as other:
+        other.execute(text(f"LOCK TABLE {VERSION_TABLE} IN SHARE MODE"))  # as a dump does: readers go on
+        with pytest.raises(RecordsUnavailable, match=r"another session holds their tables\. Nothing was changed"):
+            migrate(engine)
+    with reading(engine) as session:
+        assert session.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")).all() == [STEPS[0]]
+    migrate(engine)
+
+
+@only_postgresql
+def test_a_step_has_limits_of_its_own(engine: Engine) -> None:
+    with schema._locked(engine) as (config, _):
+        connection = config.attributes["connection"]
+        limits = [connection.scalar(text(f"SHOW {name}")) for name in ("lock_timeout", "statement_timeout")]
+    assert limits == ["10s", "10min"]
+    with reading(engine) as session:
+        assert session.scalar(text("SHOW statement_timeout")) == "1min", "given back with the transaction"
+
+
+@only_postgresql
+def test_who_may_not_make_tables_is_told(engine: Engine) -> None:
+    role = f"ringback_test_{clock.random_token(6).lower().replace('-', '_')}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
+    guest = open_engine(engine.url.set(username=role, password="x").render_as_string(hide_password=False))
+    with pytest.raises(Exception, match="permission denied for schema public"):
+        migrate(guest)
+    guest.dispose()
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP ROLE {role}"))
+
+
+def test_records_that_are_up_to_date_are_opened_while_another_writes(engine: Engine, database: str) -> None:
+    migrate(engine)
+    with unit_of_work(engine) as work:
+        work.execute(text("DELETE FROM users"))
+        if database != SQLITE:
+            work.execute(text(f"LOCK TABLE users, {VERSION_TABLE} IN SHARE MODE"))
+        migrate(engine)  # no writer's place and no lock is taken where there is nothing to do

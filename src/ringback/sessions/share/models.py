@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ringback.records.tables import Id, InEnvironment, Record
@@ -29,7 +29,16 @@ class SessionView(InEnvironment, Record):
     """Somebody saw a session. Never changed."""
 
     __tablename__ = "session_views"
-    __table_args__ = (Index("ix_session_views_session", "environment", "session_id", "viewed_at"),)
+    __table_args__ = (
+        Index("ix_session_views_session", "environment", "session_id", "viewed_at"),
+        Index(
+            "ix_session_views_share_link",
+            "share_link_id",
+            "viewed_at",
+            sqlite_where=text("share_link_id IS NOT NULL"),
+            postgresql_where=text("share_link_id IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     viewed_at: Mapped[datetime] = mapped_column(index=True)
