@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -19,8 +22,21 @@ from ringback import clock
 from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
 
+Answer = TypeVar("Answer")
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 only_postgresql = pytest.mark.parametrize("database", [POSTGRESQL])  # what SQLite has not
+
+
+def at_once(*works: Callable[[], Answer]) -> list[Answer]:
+    """What each returned; they begin together, each in a thread. The first error is raised when all have ended."""
+    begin = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Answer]) -> Answer:
+        begin.wait()
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [done.result() for done in [pool.submit(run, work) for work in works]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,15 @@ def engine(records_url: str) -> Iterator[Engine]:
     engine = open_engine(records_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def hosts(engine: Engine) -> Iterator[list[Engine]]:
+    """Four more on the same database, as four processes have them."""
+    engines = [open_engine(engine.url.render_as_string(hide_password=False)) for _ in range(4)]
+    yield engines
+    for each in engines:
+        each.dispose()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
@@ -12,18 +10,8 @@ from sqlalchemy import Engine
 
 from ringback import clock
 from ringback.hosts.service import forget_gone, last_done, role_states, run_due, tell
-from ringback.records.engine import open_engine
-from ringback.records.schema import migrate
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    migrate(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ LINKS_WITH_A_SECRET = ("/share/{token}",)
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> FastAPI:
-    return create_app(load_settings({}, data=tmp_path / "data"))
+def app(tmp_path: Path, records_url: str) -> FastAPI:
+    return create_app(load_settings({"RINGBACK_DATABASE_URL": records_url}, data=tmp_path / "data"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from sqlalchemy import delete, select, tuple_
 
+from ringback import clock
 from ringback.access.models import LoginThrottle
 from ringback.access.schemas import TooManyAttempts
 from ringback.records.engine import UnitOfWork
@@ -25,6 +26,9 @@ FORGIVEN_EVERY = {
     "address": timedelta(minutes=2),
 }  # one failure, while none is added
 _KEPT = timedelta(days=2)  # longer than any count takes to fall to nothing
+
+
+_NOT_BLOCKED = clock.from_us(0)  # past on every host, however its clock is off
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def forgive(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
     row = _row(work, "address", tried.address, now)
     row.failures = max(0, row.failures - 1)
     if row.failures < FREE["address"]:
-        row.blocked_until = now
+        row.blocked_until = _NOT_BLOCKED
 
 
 def forget_account(work: UnitOfWork, account: str) -> None:
@@ -82,7 +86,7 @@ def _row(work: UnitOfWork, kind: str, key: str, now: datetime) -> LoginThrottle:
     work.lock("login_throttles", kind, key)
     row = work.get(LoginThrottle, (kind, key), with_for_update=True)
     if row is None:
-        row = LoginThrottle(kind=kind, key=key, failures=0, last_failed_at=now, blocked_until=now)
+        row = LoginThrottle(kind=kind, key=key, failures=0, last_failed_at=now, blocked_until=_NOT_BLOCKED)
         work.add(row)
     return row
 
