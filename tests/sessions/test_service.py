@@ -243,3 +243,43 @@ def test_exports_hold_what_was_captured(sessions: SessionService) -> None:
     assert pcap.filename == "session-20261122-120004-john.doe.pcap"
     with pytest.raises(QueryError):
         sessions.export(opened, "docx")
+
+
+def registrations(turns: str, listed: str = "") -> str:
+    """Two phones of one account, each with a Call-ID of its own; of `turns` each letter is one that registers."""
+    text = """
+    a = 198.51.100.23:5060  ua=Yealink
+    b = 198.51.100.77:5060  ua=Zoiper
+    edge = 192.0.2.10:5060  agent=101
+    """
+    for number, phone in enumerate(turns):
+        contact = f"<sip:1001@{'198.51.100.23' if phone == 'a' else '198.51.100.77'}:5060>;expires=600"
+        text += f"""
+    {300 * number}.0  {phone} -> edge  REGISTER sip:acme.example from=1001 contact={contact} leg={phone} callid={phone}@phone
+    +.01  edge -> {phone}  200 OK leg={phone}
+        Contact: {listed or contact}
+    """
+    return text
+
+
+@pytest.mark.parametrize(
+    ("turns", "listed", "told"),
+    [
+        ("abab", "", {"a@phone", "b@phone"}),
+        ("aabb", "", {"a@phone"}),  # a new phone took over for good
+        ("abab", "<sip:1001@198.51.100.23:5060>;expires=600, <sip:1001@198.51.100.77:5060>;expires=600", {"a@phone"}),
+        ("aaaa", "", {"a@phone"}),
+    ],
+)
+def test_a_stored_registration_is_told_with_the_one_that_pushes_it_out(
+    tmp_path: Path, turns: str, listed: str, told: set[str]
+) -> None:
+    write_pcap(tmp_path / "r.pcap", sorted(play(registrations(turns, listed)).sightings, key=lambda one: one.time_us))
+    events = open_store(f"sqlite:{tmp_path / 'events'}")
+    import_files(events, [tmp_path / "r.pcap"])
+    service = SessionService(events, load_catalogue())
+    row = next(row for row in service.search(QUERY).rows if "a@phone" in row.call_ids)
+    opened = service.open(row.id, ("default",))
+    assert set(opened.session.call_ids) == told
+    assert ("registrations-overwrite" in {issue.id for issue in opened.issues}) == (len(told) == 2)
+    events.close()

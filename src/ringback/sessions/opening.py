@@ -15,14 +15,14 @@ from ringback.events.store import (
     LogRecord,
     SegmentUnreadable,
 )
-from ringback.sessions.correlate import build_session
+from ringback.sessions.correlate import build_session, take_turns
 from ringback.sessions.ingest.blocks import BlockDamaged, decode_block
 from ringback.sessions.ingest.media_records import MEDIA_KIND, decode_media
 from ringback.sessions.keys import KeyRules
 from ringback.sessions.search import DAY_US
 from ringback.sessions.smartbox import SESSION_ID
-from ringback.sessions.story import LogLine, NodeInfo, Session, Sighting, StreamReport
-from ringback.sessions.trace import close_over
+from ringback.sessions.story import Link, LogLine, NodeInfo, Session, Sighting, StreamReport
+from ringback.sessions.trace import close_over, rivals
 
 BEFORE_US = 60_000_000  # log lines and reports of a session lie within its time and these margins
 AFTER_US = 300_000_000
@@ -43,20 +43,41 @@ def open_session(
     if first is None:
         return None
     closure = close_over(first, events, deadline_s=READ_SECONDS)
-    notes = list(closure.notes)
-    sightings = _sightings(events, closure.legs, notes)
-    logs, media = _logs(events, closure.legs, notes)
+    legs, links, notes = list(closure.legs), list(closure.links), list(closure.notes)
+    sightings = _sightings(events, legs, notes)
+    if first.kind == "registration":
+        links += _add_rivals(events, legs, sightings)
+    logs, media = _logs(events, legs, notes)
     return build_session(
         sightings,
         logs=logs,
         media=media,
         nodes=nodes,
         rules=rules,
-        links=closure.links,
+        links=links,
         notes=notes,
         environment=first.environment,
         until_us=clock.now_us() if _is_live(sightings) else None,
     )
+
+
+def _add_rivals(events: EventStore, legs: list[LegRow], sightings: list[Sighting]) -> list[Link]:
+    """Another device's registrations that push this one out are part of its story: they are added to both lists."""
+    others = {
+        rows[0].call_id: (rows, _sightings(events, rows, []))
+        for rows in rivals(legs, events, deadline_s=READ_SECONDS)
+    }
+    if not others:
+        return []
+    links = take_turns([*sightings, *(sighting for _, seen in others.values() for sighting in seen)])
+    linked = {name for link in links for name in (link.from_call_id, link.to_call_id)}
+    if not linked & {leg.call_id for leg in legs}:
+        return []
+    for call_id in linked & others.keys():
+        rows, seen = others[call_id]
+        legs += rows
+        sightings += seen
+    return links
 
 
 def _is_live(sightings: Iterable[Sighting]) -> bool:

@@ -14,6 +14,8 @@ from ringback.sessions.story import Link
 _FAR_US = 6 * 3_600_000_000  # legs that name each other lie no further apart than this
 _MOST_ROWS = 200  # read at one step; a key that more legs share joins nothing that a person would call a session
 _MOST_NUMBERS = 4  # of a leg that evidence is looked for by
+_RIVAL_US = 2 * 3_600_000_000  # registrations that push each other out are refreshed within that
+_MOST_RIVALS = 4
 _CALLER = Role.FROM | Role.ASSERTED | Role.REMOTE_PARTY
 _CALLED = Role.TO | Role.REQUEST_URI
 
@@ -59,6 +61,28 @@ def close_over(
         # What evidence found may name further legs for certain; their evidence would be hearsay.
         search.follow(search.likely())
     return search.closure()
+
+
+def rivals(legs: Sequence[LegRow], lookup: Lookup, *, deadline_s: float = 10.0) -> list[list[LegRow]]:
+    """Accepted registrations of the same number from other sockets, a list a Call-ID, nearest in time first.
+
+    `legs`: the rows of one registration. Whether they push it out only their messages tell.
+    """
+    first = legs[0]
+    known, sources = {leg.call_id for leg in legs}, {leg.source for leg in legs}
+    number = next((number for number, roles in first.numbers.items() if roles & Role.TO), "")
+    if not number:
+        return []
+    query = LegQuery(
+        (first.environment,), first.started_us - _RIVAL_US, max(leg.ended_us for leg in legs) + _RIVAL_US,
+        number=NumberPattern(number, "exact"), roles=Role.TO, kinds=("registration",), outcomes=("registered",),
+    )  # fmt: skip
+    found: dict[str, list[LegRow]] = {}
+    for row in lookup.search(query, _MOST_ROWS, deadline_s=deadline_s).rows:
+        if row.call_id not in known and row.source not in sources:
+            found.setdefault(row.call_id, []).append(row)
+    nearest = sorted(found.values(), key=lambda rows: min(abs(row.started_us - first.started_us) for row in rows))
+    return nearest[:_MOST_RIVALS]
 
 
 class _Search:

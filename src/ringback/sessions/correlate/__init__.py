@@ -123,6 +123,13 @@ def build_session(
     )
 
 
+def take_turns(sightings: Iterable[Sighting]) -> list[Link]:
+    """Links between registrations of one address-of-record that push each other out."""
+    seen = list(sightings)
+    messages = _parsed(seen)
+    return displacing_links([each for each in seen if each.payload in messages], messages)
+
+
 def _parsed(sightings: Iterable[Sighting]) -> dict[bytes, SipMessage]:
     """Every payload parsed once; what is no SIP is left out."""
     messages: dict[bytes, SipMessage] = {}

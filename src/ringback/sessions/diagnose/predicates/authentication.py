@@ -230,7 +230,7 @@ def _asks(one: Binding) -> str:
 
 @remarks("registrations-overwrite", "devices", "switches")
 def registrations_overwrite(facts: Facts) -> Finding | None:
-    """Two devices take turns in one binding. Shown only where both register under one Call-ID or their legs are linked."""
+    """Two devices take turns in one binding, under one Call-ID or two that `correlate.registrations` linked."""
     bindings = sorted(
         (one for leg in facts.legs.values() if leg.leg.kind == "registration" for one in bindings_of(leg)),
         key=lambda one: one.arrow.time_us,
