@@ -231,7 +231,7 @@ def _entry(entry: Entry) -> EntryDocument:
         arrow = entry.arrow
         document["source"], document["destination"] = arrow.source, arrow.destination
         document["call_id"] = arrow.leg
-        document["seen_by"] = [sighting.hop.agent for sighting in arrow.sightings if sighting.hop.agent]
+        document["seen_by"] = list(dict.fromkeys(one.hop.agent for one in arrow.sightings if one.hop.agent))
         document["retransmission_of"] = arrow.retransmission_of
         document["raw"] = arrow.payload.decode("utf-8", "replace")
     elif entry.log is not None:
