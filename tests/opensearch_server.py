@@ -70,14 +70,19 @@ class Cluster:
 @contextmanager
 def cluster(count: int = 3) -> Iterator[Cluster]:
     """Nodes of the caller's own, which see each other; to be used by the thread that made it."""
-    if os.environ.get(GIVEN):
-        pytest.skip(f"{GIVEN} is set: no nodes are started, so none can be killed")
-    _skip_where_it_cannot_be_had()
+    needs_nodes_of_its_own()
     with (
         tempfile.TemporaryDirectory(prefix="ringback-opensearch-") as folder,
         running(Path(folder), count, heap_mib=CLUSTER_HEAP_MIB) as nodes,
     ):
         yield Cluster(nodes)
+
+
+def needs_nodes_of_its_own() -> None:
+    """Skips where none may be started, or none can be had."""
+    if os.environ.get(GIVEN):
+        pytest.skip(f"{GIVEN} is set: no node is started here")
+    _skip_where_it_cannot_be_had()
 
 
 def _skip_where_it_cannot_be_had() -> None:
