@@ -69,7 +69,9 @@ class Cluster:
 
 @contextmanager
 def cluster(count: int = 3) -> Iterator[Cluster]:
-    """Nodes of the caller's own, which see each other; to be used by the thread that made it."""
+    """Nodes of the caller's own, which see each other and end with the thread that made them.
+
+    Three take a quarter of a minute of two idle cores: give such a test `pytest.mark.timeout(300)`."""
     needs_nodes_of_its_own()
     with (
         tempfile.TemporaryDirectory(prefix="ringback-opensearch-") as folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -45,6 +46,8 @@ USUAL = (
     "-Djna.nosys=true",
     "-Djna.nounpack=true",
 )
+# Killed with its parent; not begun where the parent, whose id follows, was gone before that was set.
+TIED = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 LOGGING = """\
 status = error
 appender.out.type = Console
@@ -103,7 +106,7 @@ class Node:
         } | self.settings
         (conf / "opensearch.yml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
         (conf / "log4j2.properties").write_text(LOGGING)
-        command = ["setpriv", "--pdeathsig", "KILL", str(runtime / "bin" / "java"), *USUAL, *self.jvm]
+        command = [*TIED, str(os.getpid()), str(runtime / "bin" / "java"), *USUAL, *self.jvm]
         command += [f"-Xms{self.heap_mib}m", f"-Xmx{self.heap_mib}m", f"-Djava.io.tmpdir={temporary}"]
         command += [f"-Dopensearch.path.home={home}", f"-Dopensearch.path.conf={conf}"]
         command += ["-cp", f"{home}/lib/*:{home}/agent/opensearch-agent-bootstrap-{VERSION}.jar"]
