@@ -31,3 +31,10 @@ def collector(status: CollectorStatus | None) -> str:
     if status is None or not status.running:
         return "does not run"
     return status.problem or OK
+
+
+def behind(status: CollectorStatus | None) -> dict[str, float]:
+    """How far storing is behind receiving. It makes nobody less ready: what waits on disk is not lost."""
+    if status is None:
+        return {"behind_s": 0.0, "packets": 0, "bytes": 0}
+    return {"behind_s": status.behind_s, "packets": status.spool_packets, "bytes": status.spool_bytes}

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ringback import checks
+from ringback.sessions.ingest.status import read_collector_status
 
 router = APIRouter(include_in_schema=False)
 
@@ -18,13 +19,15 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 def readyz(request: Request) -> Response:
-    """200 when both stores can be used, else 503; the body names each check and what is wrong with it."""
+    """200 when both stores can be used, else 503; the body names each check and what is wrong with it, and how far storing
+    is behind."""
     state = request.app.state
     found = {"records": checks.records(state.records), "events": checks.events(state.events)}
     if state.stopping:
         found["server"] = checks.STOPPING
     ready = all(result == checks.OK for result in found.values())
-    return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
+    spool = checks.behind(read_collector_status(state.settings.data))
+    return JSONResponse({"ready": ready, "checks": found, "spool": spool}, status_code=200 if ready else 503)
 
 
 @router.get("/metrics")

@@ -10,7 +10,10 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-RECEIVE_BUFFER = 4 * 1024 * 1024  # bytes asked for; the kernel grants net.core.rmem_max at most
+RECEIVE_BUFFER = (
+    32 * 1024 * 1024
+)  # bytes asked for; without CAP_NET_ADMIN the kernel grants net.core.rmem_max at most
+_SO_RCVBUFFORCE = 33
 _BACKLOG = 512
 
 
@@ -74,6 +77,13 @@ def _inherited(endpoint: Endpoint) -> socket.socket | None:
     return None if endpoint.fd is None else socket.socket(fileno=endpoint.fd)
 
 
+def _enlarge(made: socket.socket) -> None:
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except OSError:  # not for us, or no Linux
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
 def _bind(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
     ipv6 = isinstance(ip_address(endpoint.host), IPv6Address)
     made = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
@@ -81,7 +91,7 @@ def _bind(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
         if kind is socket.SOCK_STREAM:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            _enlarge(made)
         made.bind((endpoint.host, endpoint.port))
         if kind is socket.SOCK_STREAM:
             made.listen(_BACKLOG)

@@ -59,6 +59,15 @@ class CollectorMetrics(Collector):
             lost.add_metric([reason], count)
         yield lost
         yield GaugeMetricFamily("ringback_hep_packets_waiting", "Received and not stored yet", value=status.waiting)
+        yield CounterMetricFamily(
+            "ringback_hep_packets_spooled", "Packets that waited on disk to be stored", value=status.spooled
+        )
+        yield GaugeMetricFamily("ringback_spool_bytes", "Bytes of the spool on disk", value=status.spool_bytes)
+        yield GaugeMetricFamily("ringback_spool_limit_bytes", "RINGBACK_SPOOL_BYTES", value=status.spool_limit)
+        yield GaugeMetricFamily("ringback_spool_packets", "Packets in the spool", value=status.spool_packets)
+        yield GaugeMetricFamily(
+            "ringback_spool_oldest_seconds", "Age of the oldest packet in the spool", value=status.behind_s
+        )
         yield GaugeMetricFamily("ringback_hep_lag_seconds", "From receipt to commit", value=status.lag_ms / 1000)
         yield GaugeMetricFamily("ringback_hep_connections", "TCP and TLS connections", value=status.connections)
 

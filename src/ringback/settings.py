@@ -127,6 +127,10 @@ class Settings:
     hep_workers: int = _setting(
         "RINGBACK_HEP_WORKERS", _whole(0, 64), "0", "processes that decode and store HEP; 0: one a core, four at most"
     )
+    spool_bytes: int = _setting(
+        "RINGBACK_SPOOL_BYTES", _whole(0, 1 << 50), str(4 * 1024 * _MIB),
+        "bytes on disk that HEP over UDP may wait in when it comes faster than it can be stored; 0: none",
+    )  # fmt: skip
     correlation: Path | None = _setting(
         "RINGBACK_CORRELATION",
         _optional_path,
@@ -199,6 +203,10 @@ class Settings:
     def run_folder(self) -> Path:
         """Locks, addresses and counters of the running server; nothing in it outlives it in value."""
         return self.data / "run"
+
+    @property
+    def spool_folder(self) -> Path:
+        return self.data / "spool"
 
     @property
     def correlation_file(self) -> Path | None:

@@ -100,6 +100,9 @@ class Watch:
             found["server"] = checks.STOPPING
         return all(result == checks.OK for result in found.values()), found
 
+    def behind(self) -> dict[str, float]:
+        return checks.behind(read_collector_status(self._settings.data))
+
     def metrics(self) -> bytes:
         registry = make_registry(self._settings.data)
         registry.register(_Lives(self._lives()))
@@ -212,7 +215,7 @@ class _Answer(BaseHTTPRequestHandler):
                 self._answer(200, "text/plain; charset=utf-8", b"ok")
             case "/readyz":
                 ready, found = watch.readiness()
-                document = {"ready": ready, "checks": found}
+                document = {"ready": ready, "checks": found, "spool": watch.behind()}
                 self._answer(200 if ready else 503, "application/json", orjson.dumps(document))
             case "/metrics":
                 self._answer(200, CONTENT_TYPE_LATEST, watch.metrics())

@@ -30,7 +30,11 @@ def sign_in(server: Server, password: str) -> int:
 
 def test_the_first_start_prints_addresses_and_a_password_the_next_one_no_password(data: Path) -> None:
     with serving(data, *WEB) as server:
-        assert server.get("/readyz").json() == {"ready": True, "checks": {"records": "ok", "events": "ok"}}
+        assert server.get("/readyz").json() == {
+            "ready": True,
+            "checks": {"records": "ok", "events": "ok"},
+            "spool": {"behind_s": 0.0, "packets": 0, "bytes": 0},
+        }
         published = json.loads((data / "run" / "serve.json").read_text())
         assert published["web"] == server.web
         assert published["process"] == server.process.pid

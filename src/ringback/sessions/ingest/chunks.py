@@ -4,6 +4,8 @@
     sender table: JSON [address, ...]
     u32 length of each packet; u16 index of each packet's sender, left out where there is only one
     packets, end to end
+A chunk without a sender table is a reference to a frame of the spool, five u64: number of the frame, its packets, file, offset
+in the file, and whether an earlier collector wrote it.
 All numbers are of this machine: both ends of a pipe run on it.
 """
 
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 import orjson
 
 _HEAD = struct.Struct("=IIIQ")
+_REFERENCE = struct.Struct("=QQQQQ")
 _CALL_ID = b"\nCall-ID: "
 _COMPACT_CALL_ID = b"\ni: "
 
@@ -39,6 +42,22 @@ class Chunk:
             at += length
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Frame `number` of the spool lies at `offset` of the file `file`. `kept`: from before the collector's start."""
+
+    number: int
+    packets: int
+    file: int
+    offset: int
+    kept: bool
+
+
+def pack_reference(reference: Reference) -> bytes:
+    fields = _REFERENCE.pack(reference.number, reference.packets, reference.file, reference.offset, reference.kept)
+    return _HEAD.pack(_HEAD.size - 4 + len(fields), 0, 0, 0) + fields
+
+
 def pack(
     received_us: int, senders: Sequence[str], sender_of: Sequence[int], packets: Sequence[bytes | memoryview]
 ) -> bytes:
@@ -50,8 +69,8 @@ def pack(
     return b"".join((_HEAD.pack(size, len(packets), len(table), received_us), table, lengths, indexes, *packets))
 
 
-def read_chunk(fd: int) -> Chunk | None:
-    """The next chunk of a pipe, waited for; None at its end (also inside a chunk whose writer has died)."""
+def read_chunk(fd: int) -> Chunk | Reference | None:
+    """The next of a pipe, waited for; None at its end (also inside a chunk whose writer has died)."""
     head = read_exactly(fd, _HEAD.size)
     if len(head) < _HEAD.size:
         return None
@@ -60,6 +79,29 @@ def read_chunk(fd: int) -> Chunk | None:
     data = read_exactly(fd, size)
     if len(data) < size:
         return None
+    if not table_size:
+        number, packets, file, offset, kept = _REFERENCE.unpack(data)
+        return Reference(number, packets, file, offset, bool(kept))
+    return _chunk(data, count, table_size, received_us)
+
+
+def chunks_of(data: bytes) -> Iterator[Chunk]:
+    """The chunks that lie end to end in `data`."""
+    at = 0
+    while at < len(data):
+        size, count, table_size, received_us = _HEAD.unpack_from(data, at)
+        end = at + size + 4
+        yield _chunk(data[at + _HEAD.size : end], count, table_size, received_us)
+        at = end
+
+
+def packets_in(chunk: bytes | memoryview) -> tuple[int, int]:
+    """How many packets a packed chunk has, and when they were received. A reference has none."""
+    _, count, _, received_us = _HEAD.unpack_from(chunk)
+    return count, received_us
+
+
+def _chunk(data: bytes, count: int, table_size: int, received_us: int) -> Chunk:
     senders = orjson.loads(data[:table_size])
     at = table_size + 4 * count
     lengths = array("I", data[table_size:at])
@@ -68,6 +110,37 @@ def read_chunk(fd: int) -> Chunk | None:
         sender_of = array("H", data[at : at + 2 * count])
         at += 2 * count
     return Chunk(received_us, senders, sender_of, lengths, data, at)
+
+
+def split(chunk: Chunk, workers: int) -> list[bytes]:
+    """A packed chunk a worker, b"" for one that gets nothing of it."""
+    return pack_shares(chunk.received_us, chunk.senders, chunk.sender_of or (), list(chunk.packets()), workers)
+
+
+def pack_shares(
+    received_us: int,
+    senders: Sequence[str],
+    sender_of: Sequence[int],
+    packets: Sequence[bytes | memoryview],
+    workers: int,
+) -> list[bytes]:
+    """As `pack`, one a worker; b"" for one that gets nothing."""
+    if workers == 1:
+        return [pack(received_us, senders, sender_of, packets)]
+    shares: list[list[int]] = [[] for _ in range(workers)]
+    for index, packet in enumerate(packets):
+        shares[worker_of(packet, workers)].append(index)
+    return [
+        pack(
+            received_us,
+            senders,
+            [sender_of[index] for index in share] if sender_of else (),
+            [packets[index] for index in share],
+        )
+        if share
+        else b""
+        for share in shares
+    ]
 
 
 def worker_of(packet: bytes | memoryview, workers: int) -> int:

@@ -1,7 +1,9 @@
 """The collect role: sockets in, event store out, and everything counted.
 
     UDP sockets -> receiver process -> pipes -> worker processes -> event store
-    TCP and TLS connections -> this process -> pipes ----^
+                         |                            ^       ^
+                         +-> spool on disk -----------+       |
+    TCP and TLS connections -> this process -> pipes ---------+
 
 Packets of one Call-ID always go to the same worker. This process supervises the others, publishes the counters and ends
 when any of them dies (the supervisor starts the role again). If it dies itself, the pipes end: the workers store what
@@ -20,7 +22,9 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -28,11 +32,15 @@ import structlog
 
 from ringback import clock
 from ringback.listen import bound_endpoint, tcp_socket, udp_socket
-from ringback.sessions.ingest.sockets import dropped
+from ringback.sessions.ingest.sockets import dropped, receive_buffer
+from ringback.sessions.ingest.spool import Board, drop_committed, lay_out, locked, sizes
 from ringback.sessions.ingest.status import (
+    SOCKET_DROP,
     CollectorStatus,
     SenderStatus,
+    Totals,
     read_collector_status,
+    read_count,
     write_collector_status,
 )
 from ringback.sessions.ingest.streams import Streams
@@ -44,6 +52,9 @@ RATE_SECONDS = 10
 DRAIN_SECONDS = 12.0  # that the workers have to store what is left; then a store that is full is waited for no longer
 MOST_SENDERS = 500  # rows of the status
 _PIPE_BYTES = 1024 * 1024
+LOCK_SECONDS = 40.0  # that processes of a collector that was killed have to end
+_SMALL_BUFFER = 4 * 1024 * 1024  # bytes; a burst of some milliseconds overflows what is smaller
+_RECEIVER = "receiver"
 _REPORT_BYTES = 4 * 1024 * 1024
 _F_SETPIPE_SZ = 1031
 
@@ -55,8 +66,11 @@ class CollectorDied(RuntimeError):
 
 
 def run_collector(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT: what was received by then is stored. Raises ListenError, CollectorDied, OSError."""
-    asyncio.run(_Collector(settings).run())
+    """Until SIGTERM or SIGINT: what was received by then is stored, or stays in the spool. Raises ListenError,
+    CollectorDied, OSError."""
+    with ExitStack() as held:
+        lock = held.enter_context(locked(settings.spool_folder, LOCK_SECONDS))
+        asyncio.run(_Collector(settings, lock).run())
 
 
 @dataclass(slots=True)
@@ -67,8 +81,10 @@ class _Child:
 
 
 class _Collector:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lock: int) -> None:
+        """`lock`: a descriptor of the spool's lock, for every process to hold."""
         self._settings = settings
+        self._lock = lock
         self._udp = [udp_socket(each) for each in settings.hep_udp]
         self._tcp = [tcp_socket(each) for each in settings.hep_tcp]
         self._tls = [tcp_socket(each) for each in settings.hep_tls]
@@ -78,7 +94,14 @@ class _Collector:
         self._receiver: _Child | None = None
         self._streams: Streams | None = None
         self._stop = asyncio.Event()
+        self._count = settings.hep_workers or min(4, os.cpu_count() or 1)
+        self._board = Board.make(self._count)
+        self._life = clock.now_us()
+        self._layout, self._kept = lay_out(settings.spool_folder, self._count, f"{self._life:x}")
+        settings.run_folder.mkdir(parents=True, exist_ok=True)
         self._began = self._before()
+        self._settled = False  # whether it is known what of the collector before is left
+        self._buffer = receive_buffer(each.fileno() for each in self._udp)
         self._rates: deque[tuple[float, int, int]] = deque(maxlen=RATE_SECONDS + 1)
 
     async def run(self) -> None:
@@ -87,6 +110,10 @@ class _Collector:
         # Ctrl-C goes to the whole group: the children inherit that it is ignored, and are told by their pipes.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         readers = []
+        if 0 < self._buffer < _SMALL_BUFFER:
+            _log.warning(
+                "the kernel grants a small receive buffer for UDP: raise net.core.rmem_max", bytes=self._buffer
+            )
         try:
             pipes = await self._start_workers()
             await self._start_receiver(pipes)
@@ -112,6 +139,11 @@ class _Collector:
                 reader.cancel()
 
     @property
+    def _spool(self) -> str:
+        """The folder; "" where there is nothing to be read and nothing to be put there."""
+        return str(self._settings.spool_folder) if self._settings.spool_bytes or self._kept else ""
+
+    @property
     def _children(self) -> list[_Child]:
         return [*self._workers, *([self._receiver] if self._receiver else [])]
 
@@ -119,7 +151,7 @@ class _Collector:
         """Returns the ends of their pipes that the receiver writes to."""
         settings = self._settings
         pipes = []
-        for number in range(settings.hep_workers or min(4, os.cpu_count() or 1)):
+        for number in range(self._count):
             reading, writing = _pipe()
             configuration = Configuration(
                 number,
@@ -128,8 +160,16 @@ class _Collector:
                 settings.log_format,
                 settings.hep_key,
                 str(settings.correlation_file or ""),
+                spool=self._spool,
+                spool_bytes=settings.spool_bytes,
+                layout=self._layout.id,
+                layers=self._layout.layers,
+                kept=self._kept,
+                board=self._board,
+                counts=str(_counts(settings, f"worker {number}")),
+                life=self._life,
             )
-            child = await _spawn("worker", f"worker {number}", [reading])
+            child = await _spawn("worker", f"worker {number}", [reading, self._board, self._lock])
             os.close(reading)
             document = orjson.dumps(asdict(configuration))
             _stdin(child).write(struct.pack("=I", len(document)) + document)
@@ -139,11 +179,14 @@ class _Collector:
 
     async def _start_receiver(self, pipes: list[int]) -> None:
         sockets = [each.fileno() for each in self._udp]
-        child = await _spawn("udp_receiver", "the UDP receiver", [*sockets, *pipes])
+        child = await _spawn("udp_receiver", _RECEIVER, [*sockets, *pipes, self._board, self._lock])
         for pipe in pipes:
             os.close(pipe)  # its end is then the receiver's end
         configuration = {
             "sockets": sockets, "pipes": pipes, "allowed": [str(network) for network in self._settings.hep_allow],
+            "spool": self._spool, "spool_bytes": self._settings.spool_bytes, "board": self._board,
+            "counts": str(_counts(self._settings, _RECEIVER)), "life": self._life,
+            "log_format": self._settings.log_format,
         }  # fmt: skip
         _stdin(child).write(orjson.dumps(configuration) + b"\n")
         self._receiver = child
@@ -174,12 +217,15 @@ class _Collector:
         except TimeoutError:
             for worker in self._workers:
                 if worker.process.returncode is None:
-                    _log.error(
-                        "a worker still waits for the event store; what it holds is given up", name=worker.name
-                    )
+                    kept = "saved to the spool" if self._settings.spool_bytes else "given up"
+                    _log.error(f"a worker still waits for the event store; what it holds is {kept}", name=worker.name)
                     worker.process.terminate()
             await ends
         await asyncio.gather(*readers)
+        if self._spool:
+            drop_committed(
+                self._settings.spool_folder, min(worker.report.get("frame", 0) for worker in self._workers)
+            )
 
     async def _publish_always(self) -> None:
         while True:
@@ -194,49 +240,83 @@ class _Collector:
             _log.error("the collector's status cannot be written", problem=str(error))
 
     def _before(self) -> CollectorStatus:
-        """The totals that go on."""
+        """The totals that go on, in `base`: of processes that were killed what they counted last."""
         before = read_collector_status(self._settings.data) or CollectorStatus()
+        parts = {
+            name: read_count(_counts(self._settings, name), before.started_us) or totals
+            for name, totals in before.parts.items()
+        }
+        base = before.base.plus(parts.values())
         drops = dropped(each.fileno() for each in self._udp)
         # A socket that outlived the collector may have overflowed meanwhile.
         missed = sum(count - before.kernel_drops.get(inode, 0) for inode, count in drops.items())
-        lost = Counter(before.lost)
-        if missed > 0:
-            lost["socket drop"] += missed
-        if before.waiting and not before.stopped:
-            _log.warning("the collector was killed; packets that it held may be lost", at_most=before.waiting)
-        return replace(before, lost=dict(lost), kernel_drops=drops, started_us=clock.now_us())
+        base = base.plus([Totals(lost={SOCKET_DROP: max(0, missed)})])
+        if before.updated_us:  # before the processes count anew
+            write_collector_status(self._settings.data, replace(before, base=base, parts={}, kernel_drops=drops))
+        return replace(before, base=base, parts={}, kernel_drops=drops, started_us=self._life)
+
+    def _settle(self) -> None:
+        """Once all that the collector before left in the spool is stored: what it had received beyond that was in its
+        memory when it was killed."""
+        receiver = self._receiver.report if self._receiver else {}
+        reports = [worker.report for worker in self._workers]
+        if self._settled or "kept" not in receiver or not all("frame" in report for report in reports):
+            return
+        if receiver["kept"] and min(report["frame"] for report in reports) < receiver["kept"]:
+            return
+        missing = self._began.base.waiting - sum(report["kept"] for report in reports)
+        # Fewer than none: the last second before a kill is in no status.
+        found = Totals(lost={"killed": missing}) if missing > 0 else Totals(received=-missing)
+        self._began.base = self._began.base.plus([found])
+        self._settled = True
+        if missing > 0:
+            _log.error("packets are lost: the collector before was killed while it held them", packets=missing)
 
     def _status(self, *, stopped: bool) -> CollectorStatus:
+        self._settle()
         began, streams, workers = self._began, self._streams, [worker.report for worker in self._workers]
         receiver = self._receiver.report if self._receiver else {}
-        lost = Counter(began.lost)
+        drops = dropped(each.fileno() for each in self._udp)
+        overflowed = sum(count - began.kernel_drops.get(inode, 0) for inode, count in drops.items())
+        parts = {
+            _RECEIVER: Totals(
+                received=receiver.get("received", 0),
+                spooled=receiver.get("spooled", 0),
+                lost=receiver.get("lost", {}),
+            ),
+            "kernel": Totals(lost={SOCKET_DROP: overflowed}),
+        }
         strangers = Counter(began.strangers)
-        received = receiver.get("received", 0)
-        for report in (receiver, *workers):
-            lost.update(report.get("refused", {}))
         strangers.update(dict(receiver.get("strangers", [])))
         if streams:
-            received += streams.received
-            lost.update(streams.refused)
+            parts["streams"] = Totals(received=streams.received, lost=dict(streams.refused))
             strangers.update(streams.strangers)
-        drops = dropped(each.fileno() for each in self._udp)
-        lost["socket drop"] += sum(count - began.kernel_drops.get(inode, 0) for inode, count in drops.items())
-        stored = sum(report.get("stored", 0) for report in workers)
-        logs = sum(report.get("logs", 0) for report in workers)
-        received_rate, stored_rate = self._rate(received, stored)
-        refused = (
-            sum(lost.values()) - sum(began.lost.values()) - (lost["socket drop"] - began.lost.get("socket drop", 0))
-        )
+        for worker in self._workers:
+            report = worker.report
+            parts[worker.name] = Totals(
+                stored=report.get("stored", 0), logs=report.get("logs", 0), lost=report.get("refused", {})
+            )
+        totals = began.base.plus(parts.values())
+        received_rate, stored_rate = self._rate(totals.received, totals.stored)
+        spool_bytes, spool_packets, spool_oldest_us = receiver.get("spool", [0, 0, 0])
+        if stopped:
+            spool_bytes = sum(sizes(self._settings.spool_folder).values())
         return CollectorStatus(
             updated_us=clock.now_us(),
             started_us=began.started_us,
             stopped=stopped,
             endpoints=self._endpoints,
-            received=began.received + received,
-            stored=began.stored + stored,
-            logs=began.logs + logs,
-            lost={reason: count for reason, count in sorted(lost.items()) if count},
-            waiting=max(0, received - stored - logs - refused),
+            received=totals.received,
+            stored=totals.stored,
+            logs=totals.logs,
+            lost=totals.lost,
+            waiting=max(0, totals.waiting),
+            spooled=totals.spooled,
+            spool_bytes=spool_bytes,
+            spool_packets=spool_packets if spool_bytes else 0,
+            spool_oldest_us=spool_oldest_us if spool_bytes else 0,
+            spool_limit=self._settings.spool_bytes,
+            receive_buffer=self._buffer,
             received_rate=received_rate,
             stored_rate=stored_rate,
             lag_ms=max((report.get("lag_us", 0) for report in workers), default=0) / 1000,
@@ -246,6 +326,8 @@ class _Collector:
             strangers=dict(strangers.most_common(MOST_SENDERS)),
             problem=next((report["problem"] for report in workers if report.get("problem")), ""),
             kernel_drops=drops,
+            base=began.base,
+            parts=parts,
         )
 
     def _rate(self, received: int, stored: int) -> tuple[float, float]:
@@ -272,6 +354,10 @@ async def _spawn(module: str, name: str, fds: Sequence[int]) -> _Child:
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=fds, limit=_REPORT_BYTES,
     )  # fmt: skip
     return _Child(name, process)
+
+
+def _counts(settings: Settings, name: str) -> Path:
+    return settings.run_folder / f"{name.replace(' ', '-')}.count"
 
 
 def _stdin(child: _Child) -> asyncio.StreamWriter:

@@ -2,12 +2,16 @@
 
 Totals go on over restarts. Every packet that reached a socket is in exactly one of: `stored`, `logs`, `lost` (by
 reason), `waiting`; those that the kernel dropped for want of buffer are in `lost` as "socket drop". "Stored" means
-committed: after a crash at least that many messages are there.
+committed: after a crash at least that many messages are there. So that they are exact then too, each process also writes
+its own totals to a file, DATA/run/NAME.count, and what it held in memory is counted as "killed" by the next start.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,62 @@ from ringback import clock
 
 FILE = "collector.json"
 STALE_US = 10_000_000  # a status older than that is of a collector that is gone
+
+
+SOCKET_DROP = "socket drop"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What one process, or all, did with packets."""
+
+    received: int = 0
+    stored: int = 0
+    logs: int = 0
+    spooled: int = 0  # packets that went by way of the spool
+    lost: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        """Received and neither stored nor lost. What the kernel dropped was never received."""
+        lost = sum(self.lost.values()) - self.lost.get(SOCKET_DROP, 0)
+        return self.received - self.stored - self.logs - lost
+
+    def plus(self, others: Iterable[Totals]) -> Totals:
+        everything = [self, *others]
+        lost: Counter[str] = Counter()
+        for each in everything:
+            lost.update(each.lost)
+        return Totals(
+            sum(each.received for each in everything),
+            sum(each.stored for each in everything),
+            sum(each.logs for each in everything),
+            sum(each.spooled for each in everything),
+            {reason: count for reason, count in sorted(lost.items()) if count},
+        )
+
+
+class CountFile:
+    """A process's totals on disk, for the time after a crash."""
+
+    def __init__(self, path: Path, life: int) -> None:
+        """`life` tells the collector's starts apart. Raises OSError."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        self._life = life
+
+    def write(self, totals: Totals) -> None:
+        """One system call, so that a kill leaves the old or the new; a disk that is full leaves the old."""
+        with suppress(OSError):
+            os.pwrite(self._fd, orjson.dumps([self._life, asdict(totals)]) + b"\n", 0)
+
+
+def read_count(path: Path, life: int) -> Totals | None:
+    """None where the process did not count in that life."""
+    try:
+        found, totals = orjson.loads(path.read_bytes().split(b"\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+    return Totals(**totals) if found == life else None
 
 
 @dataclass(slots=True)
@@ -40,7 +100,13 @@ class CollectorStatus:
     stored: int = 0  # SIP messages
     logs: int = 0  # log lines and quality reports
     lost: dict[str, int] = field(default_factory=dict)  # reason -> packets; "keep-alive" and its like included
-    waiting: int = 0  # packets received and not stored yet
+    waiting: int = 0  # packets received and not stored yet, in memory or in the spool
+    spooled: int = 0  # packets that went by way of the spool
+    spool_bytes: int = 0  # on disk, now
+    spool_packets: int = 0  # that wait in it; some may be stored already
+    spool_oldest_us: int = 0  # when the oldest of them was received; 0: none waits
+    spool_limit: int = 0  # bytes; 0: there is no spool
+    receive_buffer: int = 0  # bytes that the kernel grants the smallest UDP socket
     received_rate: float = 0.0  # packets a second, over the last ten seconds
     stored_rate: float = 0.0
     lag_ms: float = 0.0  # from receipt to commit, in the last write
@@ -53,9 +119,17 @@ class CollectorStatus:
     problem: str = ""  # why nothing can be stored just now
     kernel_drops: dict[str, int] = field(default_factory=dict)  # the kernel's own counter by socket inode
 
+    base: Totals = field(default_factory=Totals)  # of the collectors before
+    parts: dict[str, Totals] = field(default_factory=dict)  # of this one, by process
+
     @property
     def running(self) -> bool:
         return not self.stopped and clock.now_us() - self.updated_us < STALE_US
+
+    @property
+    def behind_s(self) -> float:
+        """Age of the oldest packet that waits in the spool, seconds; 0.0: the spool is empty."""
+        return max(0.001, (self.updated_us - self.spool_oldest_us) / 1e6) if self.spool_oldest_us else 0.0
 
 
 def read_collector_status(data: Path) -> CollectorStatus | None:
@@ -82,4 +156,9 @@ def status_of(document: dict[str, Any]) -> CollectorStatus:
     """From its JSON; what this version does not know is left out."""
     known = {name: value for name, value in document.items() if name in CollectorStatus.__dataclass_fields__}
     known["senders"] = [SenderStatus(**each) for each in known.get("senders", [])]
-    return CollectorStatus(**known)
+    known["base"] = Totals(**known.get("base", {}))
+    known["parts"] = {name: Totals(**each) for name, each in known.get("parts", {}).items()}
+    status = CollectorStatus(**known)
+    if "parts" not in document:  # of a version that kept only sums
+        status.base = Totals(status.received, status.stored, status.logs, 0, status.lost)
+    return status

@@ -14,7 +14,7 @@ import structlog
 
 from ringback import clock
 from ringback.sessions.capture.hep import HepError, StreamSplitter
-from ringback.sessions.ingest.chunks import pack, worker_of
+from ringback.sessions.ingest.chunks import pack_shares
 
 MOST_CONNECTIONS = 1000
 READ_BYTES = 256 * 1024
@@ -29,8 +29,8 @@ class Streams:
     """All connections of a collector. `sinks`: one pipe a worker."""
 
     def __init__(self, sinks: Sequence[asyncio.StreamWriter], allowed: Sequence[IPv4Network | IPv6Network]) -> None:
-        self.received = 0
-        self.refused: Counter[str] = Counter()  # reason -> packets
+        self.received = 0  # packets, and connections that were refused
+        self.refused: Counter[str] = Counter()  # reason -> packets or connections
         self.strangers: Counter[str] = Counter()  # address -> connections refused
         self._sinks = sinks
         self._allowed = allowed
@@ -75,6 +75,7 @@ class Streams:
             writer.close()
             return
         if len(self._connections) >= MOST_CONNECTIONS:
+            self.received += 1
             self.refused["too many connections"] += 1
             writer.close()
             return
@@ -88,6 +89,7 @@ class Streams:
             writer.close()
 
     def _refuse(self, address: str) -> None:
+        self.received += 1
         self.refused["unknown sender"] += 1
         if address in self.strangers or len(self.strangers) < MOST_CONNECTIONS:
             self.strangers[address] += 1
@@ -129,12 +131,9 @@ class Streams:
         if not packets:
             return
         self.received += len(packets)
-        now, workers = clock.now_us(), len(self._sinks)
-        shares: list[list[bytes]] = [packets] if workers == 1 else [[] for _ in range(workers)]
-        if workers > 1:
-            for packet in packets:
-                shares[worker_of(packet, workers)].append(packet)
+        shares = pack_shares(clock.now_us(), [address], (), packets, len(self._sinks))
+        busy = [sink for sink, share in zip(self._sinks, shares, strict=True) if share]
         for sink, share in zip(self._sinks, shares, strict=True):
             if share:
-                sink.write(pack(now, [address], [], share))
-        await asyncio.gather(*(sink.drain() for sink, share in zip(self._sinks, shares, strict=True) if share))
+                sink.write(share)
+        await asyncio.gather(*(sink.drain() for sink in busy))

@@ -13,7 +13,7 @@ from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
 from ringback.events.store import EventStore, EventStoreError, SegmentStatus, StoreStatus
 from ringback.hosts.service import RoleState, role_states
 from ringback.sessions.dependencies import Events
-from ringback.sessions.ingest.status import CollectorStatus
+from ringback.sessions.ingest.status import SOCKET_DROP, CollectorStatus
 from ringback.sessions.nodes.service import NodeRegister
 from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together
 from ringback.web.formats import duration, number, size
@@ -22,6 +22,8 @@ from ringback.web.templating import render
 router = APIRouter(prefix="/capture", include_in_schema=False)
 
 SLOW_LAG_MS = 2_000.0
+SPOOL_NEARLY_FULL = 0.8  # of its limit
+SMALL_BUFFER = 4 * 2**20  # bytes of a UDP socket; less overflows in a burst of some milliseconds
 LOW_DISK_DAYS = 2.0  # left at the pace of the last whole day
 
 OTHER_KINDS = "HEP type "  # and the number: kinds of capture that are not kept
@@ -39,6 +41,26 @@ REASONS: dict[str, tuple[bool, str, str]] = {
         False,
         "The kernel dropped datagrams because the receive buffer was full: packets came faster than they were taken.",
         "Raise net.core.rmem_max and restart, send HEP over TCP (it waits instead), or spread the senders.",
+    ),
+    "spool full": (
+        False,
+        "More packets waited to be stored than RINGBACK_SPOOL_BYTES or the free disk allow.",
+        "Look why storing is slow or the store is away; raise RINGBACK_SPOOL_BYTES, or free some disk.",
+    ),
+    "spool failed": (
+        False,
+        "The disk refused to write the spool, where packets wait to be stored.",
+        "Look at the log of the collector, and at the disk of the data folder.",
+    ),
+    "spool damaged": (
+        False,
+        "A piece of the spool, where packets wait to be stored, cannot be read back.",
+        "Look at the disk of the data folder.",
+    ),
+    "killed": (
+        False,
+        "The collector was killed while it held these packets in memory.",
+        "Look in the system's log for who killed it: often the machine was out of memory.",
     ),
     "store failed": (
         False,
@@ -191,14 +213,35 @@ def _collector_problems(hosts: Sequence[HostCollector]) -> Iterator[tuple[str, s
             )
         elif each.status.problem:
             yield "bad", f"Nothing can be stored{on} just now: {each.status.problem}"
-        elif each.status.lag_ms > SLOW_LAG_MS:
+        if each.status.spool_oldest_us:
+            yield _spool_problem(each, on)
+        elif each.running and not each.status.problem and each.status.lag_ms > SLOW_LAG_MS:
             behind = duration(each.status.lag_ms / 1000)
             yield "warn", f"Storing{on} is {behind} behind; {number(each.status.waiting)} packets wait."
+        if each.running and each.status.lost.get(SOCKET_DROP) and 0 < each.status.receive_buffer < SMALL_BUFFER:
+            yield _buffer_problem(each, on)
+
+
+def _buffer_problem(each: HostCollector, on: str) -> tuple[str, str]:
+    granted = size(each.status.receive_buffer)
+    return (
+        "warn",
+        f"The kernel grants HEP over UDP{on} only {granted} of buffer: a burst overflows it. Set net.core.rmem_max higher.",
+    )
 
 
 def _role_problems(states: Sequence[RoleState]) -> Iterator[tuple[str, str]]:
     if states and not any(state.running for state in states if state.role == "work"):
         yield "warn", "No host runs the work role: what is past its days is not dropped. “--role work” starts it."
+
+
+def _spool_problem(each: HostCollector, on: str) -> tuple[str, str]:
+    status = each.status
+    full = status.spool_bytes > SPOOL_NEARLY_FULL * status.spool_limit > 0
+    room = f" of {size(status.spool_limit)}: what finds no room is lost" if full else ""
+    then = "they can be searched once they are stored" if each.running else "the next start stores them"
+    waits = f"{number(status.spool_packets)} packets wait on disk ({size(status.spool_bytes)}{room})"
+    return "bad" if full else "warn", f"Storing{on} is behind by {duration(status.behind_s)}: {waits}; {then}."
 
 
 def _store_problems(store: StoreStatus | None, problem: str) -> Iterator[tuple[str, str]]:

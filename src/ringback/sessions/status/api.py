@@ -23,6 +23,14 @@ class SenderDocument(TypedDict):
     last: str
 
 
+class SpoolDocument(TypedDict):
+    bytes: int  # on disk
+    limit: int  # RINGBACK_SPOOL_BYTES
+    packets: int  # that wait there
+    behind_s: float  # age of the oldest of them; 0: none waits
+    total: int  # packets that went this way, since the data folder was made
+
+
 class CollectorDocument(TypedDict):
     running: bool
     started: str
@@ -33,6 +41,7 @@ class CollectorDocument(TypedDict):
     logs: int  # log lines and quality reports
     lost: dict[str, int]  # reason -> packets
     waiting: int
+    spool: SpoolDocument  # what came over UDP faster than it could be stored
     received_rate: float  # packets a second, over the last ten seconds
     stored_rate: float
     lag_ms: float  # from receipt to commit
@@ -107,6 +116,13 @@ def _collector(status: CollectorStatus, *, running: bool) -> CollectorDocument:
         "logs": status.logs,
         "lost": status.lost,
         "waiting": status.waiting,
+        "spool": {
+            "bytes": status.spool_bytes,
+            "limit": status.spool_limit,
+            "packets": status.spool_packets,
+            "behind_s": status.behind_s,
+            "total": status.spooled,
+        },
         "received_rate": status.received_rate,
         "stored_rate": status.stored_rate,
         "lag_ms": status.lag_ms,
