@@ -30,7 +30,7 @@ class NotToBeHad(Exception):
 def assembled(cache: Path = CACHE) -> Path:
     """The folder of the distribution; the first to ask downloads it, others wait for that.
 
-    Raises NotToBeHad without Maven or Java, or when the download failed or is not what was pinned.
+    Raises NotToBeHad without Maven, or when the download failed or is not what was pinned.
     """
     home = cache / f"opensearch-{VERSION}"
     if home.is_dir():
@@ -102,12 +102,11 @@ def _downloaded(work: Path) -> Path:
             "OpenSearch is fetched with Maven, which is not installed. Run: sudo scripts/debian-packages"
         )
     command = [maven, "-q", "-B", COPY, f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={work}"]
-    # A repository of its own: nothing stays outside .venv/. Which mirror is used is the machine's affair.
+    # A repository of its own: nothing stays outside .venv/. The mirror, the Java and whom it trusts are the machine's.
     command.append(f"-Dmaven.repo.local={work / 'repository'}")
     done = subprocess.run(
         command,
         cwd=work,
-        env=os.environ | {"JAVA_HOME": str(java())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
