@@ -3,47 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from opensearch_server import own_prefix, single_node
 from ringback.events import EventStore, open_store
+from ringback.events.opensearch import bulk, leg_query, reading
 from ringback.events.sqlite import entries, segment_writer
 
 OpenStore = Callable[[], EventStore]
 
 
-def sqlite(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    return f"sqlite:{path / 'events'}"
+@contextmanager
+def sqlite(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    yield f"sqlite:{path / 'events'}"
 
 
-def sqlite_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@contextmanager
+def sqlite_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A few rows do what a few hundred thousand do otherwise: fill slices, and pages of a search."""
     monkeypatch.setattr(segment_writer, "SLICE_ROWS", 3)
     monkeypatch.setattr(entries, "_FIRST_ROWS", 2)
     monkeypatch.setattr(entries, "_MORE_ROWS", 5)
-    return sqlite(path, monkeypatch)
+    with sqlite(path, monkeypatch) as url:
+        yield url
 
 
-ENGINES: dict[str, Callable[[Path, pytest.MonkeyPatch], str]] = {
+@contextmanager
+def opensearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with single_node() as url, own_prefix(url) as prefix:
+        yield f"{url}/?prefix={prefix}&replicas=0&refresh=true"
+        httpx2.delete(f"{url}/_index_template/{prefix}-*", timeout=60)
+
+
+@contextmanager
+def opensearch_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Answers of a few rows and requests of a few documents do what many thousand do otherwise."""
+    monkeypatch.setattr(reading, "PAGE", 3)
+    monkeypatch.setattr(reading, "BUCKETS", 2)
+    monkeypatch.setattr(leg_query, "MOST_TERMS", 2)
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 2000)
+    with opensearch(path, monkeypatch) as url:
+        yield url
+
+
+ENGINES: dict[str, Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[str]]] = {
     "sqlite": sqlite,
     "sqlite in small pieces": sqlite_in_small_pieces,
+    "opensearch": opensearch,
+    "opensearch in small pieces": opensearch_in_small_pieces,
 }
 
 
 @pytest.fixture(params=sorted(ENGINES))
 def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStore]:
     """Opens one and the same store, as often as asked: as another process would."""
-    url = ENGINES[request.param](tmp_path, monkeypatch)
     stores: list[EventStore] = []
+    with ENGINES[request.param](tmp_path, monkeypatch) as url:
 
-    def open_() -> EventStore:
-        stores.append(open_store(url))
-        return stores[-1]
+        def open_() -> EventStore:
+            stores.append(open_store(url))
+            return stores[-1]
 
-    yield open_
-    for store in stores:
-        store.close()
+        yield open_
+        for store in stores:
+            store.close()
 
 
 @pytest.fixture

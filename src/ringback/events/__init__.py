@@ -24,9 +24,11 @@ from ringback.events.store import (
     SearchTimedOut,
     SegmentStatus,
     SegmentUnreadable,
+    StoreAway,
     StoreFull,
     StoreStatus,
     Trouble,
+    WriteRefused,
     call_hash,
 )
 
@@ -52,19 +54,29 @@ __all__ = [
     "SearchTimedOut",
     "SegmentStatus",
     "SegmentUnreadable",
+    "StoreAway",
     "StoreFull",
     "StoreStatus",
     "Trouble",
+    "WriteRefused",
     "call_hash",
     "open_store",
 ]
 
 
 def open_store(url: str) -> EventStore:
-    """The store that RINGBACK_EVENTS_URL names: ``sqlite:FOLDER``. Raises EventStoreError for any other scheme."""
+    """The store that RINGBACK_EVENTS_URL names: ``sqlite:FOLDER``, or ``http://`` and ``https://`` for OpenSearch and
+    Elasticsearch (see `ringback.events.opensearch.address`). Raises EventStoreError."""
     scheme, _, rest = url.partition(":")
-    if scheme != "sqlite" or not rest:
-        raise EventStoreError(f"RINGBACK_EVENTS_URL {url!r}: not a store this release knows; write sqlite:FOLDER")
-    from ringback.events.sqlite import SqliteEventStore
+    if scheme == "sqlite" and rest:
+        from ringback.events.sqlite import SqliteEventStore
 
-    return SqliteEventStore(Path(rest))
+        return SqliteEventStore(Path(rest))
+    if scheme in ("http", "https"):
+        from ringback.events.opensearch import Address, OpenSearchEventStore
+
+        return OpenSearchEventStore(Address.parsed(url))
+    raise EventStoreError(  # without the rest, which may hold a password
+        f"RINGBACK_EVENTS_URL begins with {scheme[:20]!r}: not a store this release knows; write sqlite:FOLDER or"
+        " https://USER:PASSWORD@HOST:9200"
+    )

@@ -30,6 +30,15 @@ class StoreFull(EventStoreError):
     """No space: nothing of the batch was written."""
 
 
+class StoreAway(EventStoreError):
+    """The engine does not answer, or has no time: the same again later may succeed. Some of a batch may be stored;
+    writing it again does no harm."""
+
+
+class WriteRefused(EventStoreError):
+    """The engine will never take some of the rows, which the text names; the others of the batch are stored."""
+
+
 class BadCursor(EventStoreError):
     """The cursor is not one of ours, or belongs to another query."""
 

@@ -1,0 +1,80 @@
+"""The indices: one of legs, blocks and counts a day for what the store calls ``sip``, one of logs for ``log``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from ringback.events.store import DAY_US
+
+LEGS, BLOCKS, COUNTS, LOGS = "legs", "blocks", "counts", "logs"
+INDICES = {"sip": (LEGS, BLOCKS, COUNTS), "log": (LOGS,)}
+KINDS = {index: kind for kind, indices in INDICES.items() for index in indices}
+_MOST_MONTHS = 24  # beyond it an interval is asked of every index: a URL has 4,096 bytes
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def text(time_us: int) -> str:
+    """``2026.11.22``. Raises ValueError where no calendar goes."""
+    try:
+        return date.fromordinal(time_us // DAY_US + _EPOCH).strftime("%Y.%m.%d")
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{time_us} µs is on no day") from error
+
+
+def midnight_us(day: str) -> int:
+    return (datetime.strptime(day, "%Y.%m.%d").toordinal() - _EPOCH) * DAY_US  # noqa: DTZ007 - a day of UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    prefix: str
+
+    def index(self, kind: str, day: str) -> str:
+        return f"{self.prefix}-{kind}-{day}"
+
+    def every(self, kind: str) -> str:
+        return f"{self.prefix}-{kind}-*"
+
+    def covering(self, kind: str, start_us: int, end_us: int) -> str:
+        """An expression for the indices of the days that [start, end) touches, perhaps of more. Wildcards, also for a
+        single day: a day without an index is no error then, a closed index is."""
+        first, last = _clamped(start_us), _clamped(end_us - 1)
+        if (last.year - first.year) * 12 + last.month - first.month > _MOST_MONTHS:
+            return self.every(kind)
+        names: list[str] = []
+        day = first
+        while day <= last:
+            after = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+            if day.day == 1 and after <= last + timedelta(days=1):
+                names.append(f"{self.prefix}-{kind}-{day:%Y.%m}.*")
+                day = after
+            else:
+                names.append(f"{self.prefix}-{kind}-{day:%Y.%m.%d}*")
+                day += timedelta(days=1)
+        return ",".join(names)
+
+    def parsed(self, index: str) -> tuple[str, str] | None:
+        """(legs, blocks, counts or logs; day); None for an index that is none of ours."""
+        found = re.fullmatch(re.escape(self.prefix) + r"-(legs|blocks|counts|logs)-(\d{4}\.\d\d\.\d\d)", index)
+        return (found[1], found[2]) if found else None
+
+
+def segment(kind: str, day: str) -> str:
+    """``sip-2026-11-22``"""
+    return f"{kind}-{day.replace('.', '-')}"
+
+
+def of_segments(days: Sequence[str]) -> list[str]:
+    return sorted(set(days))
+
+
+def _clamped(time_us: int) -> date:
+    day = time_us // DAY_US + _EPOCH
+    return date.fromordinal(min(max(day, _EPOCH), date(9998, 12, 31).toordinal()))
+
+
+def now_day(now_us: int) -> str:
+    return datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y.%m.%d")
