@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -88,7 +88,7 @@ async def _page(request: Request, problem: Problem, reference: str = "") -> Resp
     if not hasattr(request.state, "viewer_name"):
         try:
             await run_in_threadpool(current_user, request)
-        except NotSignedIn:
+        except (NotSignedIn, SQLAlchemyError):
             request.state.viewer_name = ""
     response = render(
         request,

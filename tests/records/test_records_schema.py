@@ -13,7 +13,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, Inspector, MetaData, Table, func, insert, inspect, select, text
+from filled_records import contents, fill
+from sqlalchemy import Engine, Inspector, inspect, text
 
 import ringback
 from databases import SQLITE, only_postgresql
@@ -102,43 +103,6 @@ def test_what_was_stored_at_any_step_is_there_after_the_last(engine: Engine, ste
     assert migrations_current(engine)
     assert contents(engine, stored) == stored
     fill(engine)  # the keys go on where they were
-
-
-def fill(engine: Engine) -> dict[str, list[dict[str, object]]]:
-    """One more row in every table; returns all rows of each."""
-    metadata = MetaData()
-    metadata.reflect(engine)
-    tables = [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
-    with engine.begin() as connection:
-        for table in tables:
-            number = connection.scalar(select(func.count()).select_from(table)) or 0
-            connection.execute(insert(table).values(row(table, number + 1)))
-    return contents(engine, [table.name for table in tables])
-
-
-def row(table: Table, number: int) -> dict[str, object]:
-    """The numberth row; keys of other tables are theirs, as `fill` goes on evenly."""
-    counted = {
-        column.name for column in table.primary_key if not column.foreign_keys and column.type.python_type is int
-    }
-    values: dict[str, object] = {}
-    for column in table.columns:
-        if column.name in counted and len(table.primary_key) == 1:
-            continue  # the database counts
-        kind = column.type.python_type
-        values[column.name] = number % 2 == 0 if kind is bool else number if kind is int else f"é{number}"
-    return values | ({"kind": "agent"} if table.name == "node_senders" else {})
-
-
-def contents(engine: Engine, names: object) -> dict[str, list[dict[str, object]]]:
-    assert isinstance(names, (list, dict))
-    with reading(engine) as session:
-        found = {}
-        for name in names:
-            table = Table(name, MetaData(), autoload_with=session.connection())
-            rows = session.execute(select(table).order_by(*table.primary_key)).mappings()
-            found[name] = [dict(each) for each in rows]
-        return found
 
 
 def test_every_step_can_be_undone_and_done_again(engine: Engine) -> None:

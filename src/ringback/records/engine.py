@@ -45,13 +45,16 @@ class UnitOfWork(Session):
             self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, named: str = "RINGBACK_DATABASE_URL", *, must_exist: bool = False) -> Engine:
     """Thread-safe; one a process. Connects once to say early what is wrong. Raises RecordsUnavailable.
 
-    No error says the password, nor anything behind the "?" of the URL.
+    `named` is where the URL was given. A file is made where there is none, unless it `must_exist`. No error says the
+    password, nor anything behind the "?" of the URL.
     """
-    parsed = _parsed(url)
+    parsed = _parsed(url, named)
     shown = parsed.set(query={}).render_as_string(hide_password=True)
+    if must_exist and parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise RecordsUnavailable(f"{named}: there is no file {parsed.database}")
     try:
         engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else postgresql.make_engine(parsed)
     except OSError as error:
@@ -107,7 +110,7 @@ def reading(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str, named: str) -> URL:
     try:
         parsed = make_url(url)
         readable = "@" not in (parsed.host or "")  # else a part of the password is taken for the host
@@ -115,7 +118,7 @@ def _parsed(url: str) -> URL:
         readable = False
     if not readable:
         raise RecordsUnavailable(
-            f"RINGBACK_DATABASE_URL cannot be read: it is no URL of a database. {_GOOD_URLS} "
+            f"{named} cannot be read: it is no URL of a database. {_GOOD_URLS} "
             "In a password, % : / ? # @ [ ] are written as %25 %3A %2F %3F %23 %40 %5B %5D."
         )
     if parsed.drivername in postgresql.NAMES:
@@ -123,7 +126,7 @@ def _parsed(url: str) -> URL:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database and parsed.database != ":memory:":
         return parsed
     raise RecordsUnavailable(
-        f"RINGBACK_DATABASE_URL: records are kept in PostgreSQL or in a file of SQLite, "
+        f"{named}: records are kept in PostgreSQL or in a file of SQLite, "
         f"which {parsed.drivername}:// is not. {_GOOD_URLS}"
     )
 
