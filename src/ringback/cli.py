@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
     from sqlalchemy import Engine
 
+    from ringback.records.copying import CopyProgress
     from ringback.settings import Settings
 
 app = typer.Typer(
@@ -30,6 +34,8 @@ app = typer.Typer(
 token_app = typer.Typer(help="API tokens (Authorization: Bearer ...).", no_args_is_help=True, rich_markup_mode=None)
 user_app = typer.Typer(help="People who sign in.", no_args_is_help=True, rich_markup_mode=None)
 events_app = typer.Typer(help="The stored sessions and log lines.", no_args_is_help=True, rich_markup_mode=None)
+records_app = typer.Typer(help="Users, tokens, nodes, links.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(records_app, name="records")
 app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 app.add_typer(events_app, name="events")
@@ -230,6 +236,31 @@ def user_reset_password(name: str, data: Data = None) -> None:
     _say(password)
 
 
+@records_app.command("copy")
+def records_copy(
+    source: Annotated[str, typer.Option("--from", metavar="URL", help="Where they are. It is not changed.")],
+    target: Annotated[
+        str, typer.Option("--to", metavar="URL", envvar="RINGBACK_DATABASE_URL", help="An empty database.")
+    ],
+) -> None:
+    """Copy all records to another database: sqlite:////path/records.sqlite, postgresql://user@host/database."""
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback.records.copying import CopyRefused, copy_records
+    from ringback.records.engine import RecordsUnavailable, reason
+    from ringback.records.schema import SchemaTooNew
+
+    try:
+        with _copy_bars() as show:
+            copied = copy_records(source, target, show)
+    except (CopyRefused, RecordsUnavailable, SchemaTooNew) as error:
+        _fail(str(error))
+    except DatabaseError as error:
+        _fail(f"nothing was copied: {reason(error)}")
+    for table, rows in copied.items():
+        _say(f"{table:20} {rows:>12,}")
+
+
 @events_app.command("status")
 def events_status(data: Data = None) -> None:
     """Show every stored segment. Exit code 1 when one cannot be read."""
@@ -325,6 +356,24 @@ def _records(data: Path | None) -> Engine:
     except DatabaseError as error:
         _fail(f"the records cannot be brought up to date: {error.orig}")
     return engine
+
+
+@contextmanager
+def _copy_bars() -> Iterator[Callable[[CopyProgress], None]]:
+    """A bar for each table on standard error, where a person waits."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(progress: CopyProgress) -> None:
+            if progress.table not in tasks:
+                tasks[progress.table] = bars.add_task(progress.table, total=progress.total)
+            bars.update(tasks[progress.table], completed=progress.rows)
+
+        yield show
 
 
 def _say(line: str) -> None:

@@ -165,7 +165,7 @@ class Settings:
         "RINGBACK_DATABASE_URL",
         str,
         "",
-        "SQLAlchemy URL of the records; empty: SQLite in the data folder",
+        "where the records are: postgresql://user@host/database, or sqlite:////path; empty: SQLite in the data folder",
         secret=True,
     )
     events_url: str = _setting(

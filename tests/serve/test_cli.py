@@ -5,23 +5,27 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import running
+from databases import POSTGRESQL
 from ringback import __version__
-from ringback.access.service import ensure_first_user
+from ringback.access.service import Visitor, ensure_first_user, log_in
 from ringback.cli import app
 from ringback.records.engine import open_engine
-from ringback.records.schema import migrate
 from running import clean_environ, command
 
 ADMINISTRATION = Path(__file__).parents[2] / "docs" / "administration.md"
 HEAVY = {"sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "rich", "structlog", "jinja2", "argon2", "httpx"}
 
 
-def test_a_token_is_made_listed_and_revoked(tmp_path: Path) -> None:
+def test_a_token_is_made_listed_and_revoked(tmp_path: Path, records_url: str) -> None:
     data = str(tmp_path)
+    command = partial(running.command, environ={"RINGBACK_DATABASE_URL": records_url})
     made = command("token", "create", "crm", "--expires", "30", "--data", data)
     assert made.returncode == 0
     assert re.fullmatch(r"rb_[\w-]{43}\n", made.stdout)
@@ -38,9 +42,9 @@ def test_a_token_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "no live token" in gone.stderr
 
 
-def test_a_password_is_reset(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    migrate(engine)
+def test_a_password_is_reset(tmp_path: Path, records_url: str) -> None:
+    command = partial(running.command, environ={"RINGBACK_DATABASE_URL": records_url})
+    engine = open_engine(records_url)
     ensure_first_user(engine)
     engine.dispose()
     done = command("user", "reset-password", "admin", "--data", str(tmp_path))
@@ -92,15 +96,43 @@ def test_the_version_is_printed() -> None:
     assert command("version").stdout == f"{__version__}\n"
 
 
-def test_records_of_a_newer_version_are_told(tmp_path: Path) -> None:
-    command("token", "list", "--data", str(tmp_path))
-    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
+def test_records_of_a_newer_version_are_told(tmp_path: Path, records_url: str) -> None:
+    engine = open_engine(records_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
-    refused = command("token", "list", "--data", str(tmp_path))
+    environ = {"RINGBACK_DATABASE_URL": records_url}
+    refused = command("token", "list", "--data", str(tmp_path), environ=environ)
     assert refused.returncode == 1
     assert "newer" in refused.stderr
+
+
+def test_records_are_copied(records_url: str, another_database: Callable[[str], str]) -> None:
+    engine = open_engine(records_url)
+    password = ensure_first_user(engine)
+    engine.dispose()
+    target = another_database(POSTGRESQL)
+    done = command("records", "copy", "--from", records_url, "--to", target)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^users +1$", done.stdout, re.MULTILINE)
+    engine = open_engine(target)
+    assert log_in(engine, "admin", password or "", Visitor("", ""))
+    engine.dispose()
+    again = command("records", "copy", "--from", records_url, "--to", target)
+    assert again.returncode == 1
+    assert "the target has records already, in login_sessions, login_throttles, users" in again.stderr
+
+
+def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
+    away = {"RINGBACK_DATABASE_URL": "postgresql://ringback:hunter2@127.0.0.1:9/ringback"}
+    for asked in (("token", "list"), ("serve", "--role", "web", "--web", "127.0.0.1:0")):
+        refused = command(*asked, "--data", str(tmp_path), environ=away)
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert "postgresql+psycopg://ringback:***@127.0.0.1:9/ringback cannot be opened: " in refused.stderr
+        assert "refused" in refused.stderr
+        assert "hunter2" not in refused.stderr
+        assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize("module", ["ringback.cli", "ringback.terminal"])
