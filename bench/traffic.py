@@ -269,6 +269,7 @@ class HepStream:
         messages = traffic(calls, calls_per_second=calls / round_s, seed=seed, longest_s=longest_s)
         folded = sorted((m.time_us % round_us, m.time_us // round_us, m) for m in messages)
         self.ages = [age for _, age, _ in folded]  # rounds since the call began
+        self.oldest = max(self.ages)
         packets = [hep3(message, 0) for _, _, message in folded]
         marker = ROUND.encode()
         self.data = bytearray(b"".join(packets))
@@ -280,10 +281,19 @@ class HepStream:
             at += len(packet)
         self.starts.append(at)
         self.rate = rate
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
-        self._vectors = array("Q")
+        self._places = [
+            (start + _SECONDS_AT, marker) for start, marker in zip(self.starts, self.markers, strict=False)
+        ]
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
+        vectors = array("Q")
         for start, stop in zip(self.starts, self.starts[1:], strict=False):
-            self._vectors.extend((self._base + start, stop - start))
+            vectors.extend((base + start, stop - start))
+        self._vectors = (ctypes.c_uint64 * len(vectors)).from_buffer(vectors)
+        # A header for each packet, made once: what is sent then are runs of them.
+        self._headers = (_MMsgHdr * len(self.ages))()
+        where = ctypes.addressof(self._vectors)
+        for index, each in enumerate(self._headers):
+            each.header.iov, each.header.iovlen = where + 16 * index, 1
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def __len__(self) -> int:
@@ -295,30 +305,18 @@ class HepStream:
         for out in outs:
             out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
             out.connect(address)
-        most = 1024
-        headers = (_MMsgHdr * most)()
-        vectors = (ctypes.c_uint64 * len(self._vectors)).from_buffer(self._vectors)
-        vector_base = ctypes.addressof(vectors)
+        step = ctypes.sizeof(_MMsgHdr)
         sent = 0
-        for number, (first, last) in enumerate(self._paced(seconds, most)):
-            # a round's packets lie in order, so consecutive iovecs are consecutive messages
-            for index in range(last - first):
-                headers[index].header.iov = vector_base + 16 * (first + index)
-                headers[index].header.iovlen = 1
-            done = 0
-            while done < last - first:
-                count = self._libc.sendmmsg(
-                    outs[number % sockets].fileno(),
-                    ctypes.byref(headers, done * ctypes.sizeof(_MMsgHdr)),
-                    last - first - done,
-                    0,
-                )
+        for number, (first, last) in enumerate(self._paced(seconds, 1024)):
+            fd = outs[number % sockets].fileno()
+            while first < last:
+                count = self._libc.sendmmsg(fd, ctypes.byref(self._headers, first * step), last - first, 0)
                 if count < 0 and ctypes.get_errno() == errno.ECONNREFUSED:
                     continue  # told of an earlier packet: nobody listens just now
                 if count < 0:
                     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-                done += count
-            sent += done
+                first += count
+                sent += count
         for out in outs:
             out.close()
         return sent
@@ -356,14 +354,8 @@ class HepStream:
         now = time.time_ns() // 1000
         seconds, micros = struct.pack("!I", now // 1_000_000), struct.pack("!I", now % 1_000_000)
         stamp = seconds + struct.pack("!HHH", 0, 10, 10) + micros
-        data, starts, markers = self.data, self.starts, self.markers
-        tags: dict[int, bytes] = {}
-        for index in range(first, last):
-            at = starts[index] + _SECONDS_AT
+        tags = [f"{(turn - age) % 1_000_000:06d}".encode() for age in range(self.oldest + 1)]
+        data = self.data
+        for (at, marker), age in zip(self._places[first:last], self.ages[first:last], strict=True):
             data[at : at + 14] = stamp
-            age = self.ages[index]
-            tag = tags.get(age)
-            if tag is None:
-                tag = tags[age] = f"{(turn - age) % 1_000_000:06d}".encode()
-            at = markers[index]
-            data[at : at + 6] = tag
+            data[marker : marker + 6] = tags[age]

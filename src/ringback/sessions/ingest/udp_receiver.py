@@ -90,7 +90,7 @@ class _Socket:
         self._lengths = words[_MMsgHdr.length.offset // 4 :: ctypes.sizeof(_MMsgHdr) // 4]
         self._view = memoryview(self._slots)
         self._starts = range(0, _BATCH * _SLOT, _SLOT)
-        self._call = ctypes.CDLL(None, use_errno=True).recvmmsg
+        self._call = ctypes.PyDLL(None, use_errno=True).recvmmsg  # it never waits: no need to let go of the lock
         self._where = ctypes.byref(self._headers)
 
     def receive(self) -> tuple[list[memoryview | bytes], bytes]:
