@@ -294,6 +294,39 @@ def events_repair(
         _fail(str(error))
 
 
+@events_app.command("copy")
+def events_copy(
+    source: Annotated[str, typer.Option("--from", metavar="URL", help="sqlite:FOLDER or https://...")],
+    target: Annotated[
+        str, typer.Option("--to", metavar="URL", envvar="RINGBACK_EVENTS_URL", help="The same, of any kind.")
+    ],
+    today: Annotated[bool, typer.Option("--today", help="Today too: nothing writes to the source any more.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="The first day, such as 2026-11-22.")] = None,
+    environment: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Else: default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the source is called in the target. Else by its place.")
+    ] = None,
+) -> None:
+    """Copy sessions and log lines to another store. What is copied already is not copied again."""
+    from datetime import date
+
+    from ringback.events import EventStoreError
+    from ringback.moving import copy_between, source_name
+
+    try:
+        first = date.fromisoformat(since) if since else None
+    except ValueError:
+        _fail(f"--since {since!r} is no day, such as 2026-11-22", code=2)
+    try:
+        code = copy_between(
+            source, target, name=name or source_name(source), environments=environment or ["default"],
+            since=first, today=today, say=_say,
+        )  # fmt: skip
+    except EventStoreError as error:
+        _fail(str(error))
+    raise typer.Exit(code)
+
+
 @app.command()
 def docs(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the documentation is.")] = Path("docs"),
