@@ -25,7 +25,7 @@ def readyz(request: Request) -> Response:
     found = {"records": checks.records(state.records), "events": checks.events(state.events)}
     if state.stopping:
         found["server"] = checks.STOPPING
-    ready = all(result == checks.OK for result in found.values())
+    ready = checks.ready(found)
     spool = checks.behind(read_collector_status(state.settings.data))
     return JSONResponse({"ready": ready, "checks": found, "spool": spool}, status_code=200 if ready else 503)
 

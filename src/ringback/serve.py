@@ -155,7 +155,7 @@ def _prepare(settings: Settings, roles: Sequence[str]) -> str | None:
 
     A collector alone starts also while a store cannot be reached: the packets do not wait.
     """
-    from ringback.events import EventStoreError, open_store
+    from ringback.events import EventStoreError, StoreAway, open_store
     from ringback.sessions.diagnose import CatalogueError, load_catalogue
     from ringback.sessions.keys import KeyRulesError, load_rules
 
@@ -167,7 +167,7 @@ def _prepare(settings: Settings, roles: Sequence[str]) -> str | None:
     try:
         open_store(settings.store_url).close()
     except EventStoreError as error:
-        if set(roles) != {"collect"} or not settings.store_url.startswith(("http://", "https://")):
+        if set(roles) != {"collect"} or not isinstance(error, StoreAway):
             raise CannotServe(str(error)) from error
         _log.warning("the event store cannot be reached yet", problem=str(error))
     return None if set(roles) == {"collect"} else _prepare_records(settings)

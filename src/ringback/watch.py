@@ -93,12 +93,12 @@ class Watch:
         lives = self._lives()
         found = {name: checks.OK if life.running else "does not run" for name, life in lives.items()}
         if "collect" in lives:
-            found["collect"] = checks.collector(read_collector_status(self._settings.data))
+            found |= checks.collector(read_collector_status(self._settings.data))
         if lives.keys() & _STORE_ROLES:
             found |= {"records": self._records_check(), "events": self._events_check()}
         if self._stopping:
             found["server"] = checks.STOPPING
-        return all(result == checks.OK for result in found.values()), found
+        return checks.ready(found), found
 
     def behind(self) -> dict[str, float]:
         return checks.behind(read_collector_status(self._settings.data))
