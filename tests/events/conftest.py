@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from between import Between, Engine, between
 
 from opensearch_server import own_prefix, single_node
 from ringback.events import EventStore, open_store
@@ -33,10 +34,16 @@ def sqlite_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @contextmanager
-def opensearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def real_engine() -> Iterator[Engine]:
     with single_node() as url, own_prefix(url) as prefix:
-        yield f"{url}/?prefix={prefix}&replicas=0&refresh=true"
+        yield Engine(url, prefix)
         httpx2.delete(f"{url}/_index_template/{prefix}-*", timeout=60)
+
+
+@contextmanager
+def opensearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with real_engine() as engine:
+        yield engine.url
 
 
 @contextmanager
@@ -71,6 +78,32 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         yield open_
         for store in stores:
             store.close()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with real_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def before(engine: Engine) -> Iterator[Between]:
+    """A server before it that the test lets interfere."""
+    with between(engine.address) as server:
+        yield server
+
+
+@pytest.fixture
+def open_url() -> Iterator[Callable[[str], EventStore]]:
+    stores: list[EventStore] = []
+
+    def open_(url: str) -> EventStore:
+        stores.append(open_store(url))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ class Client:
             raise StoreAway(f"the event store at {self.address.shown} does not answer: {error.error}") from None
         except TransportError as error:
             raise self._refused(error) from None
-        except (OpenSearchException, ValueError) as error:
+        except (OpenSearchException, ValueError, AttributeError) as error:  # the last: JSON that is no object
             raise EventStoreError(f"{self.address.shown} did not answer as an engine does: {error}") from None
 
     def _refused(self, error: TransportError) -> Exception:
@@ -191,6 +191,9 @@ def reason_of(info: Any) -> tuple[str, str]:
     reason = str(error.get("reason") or "")
     because = str(inner.get("reason") or "")
     told = f"{reason}: {because}" if because and because not in reason else reason
+    index = str(inner.get("index") or error.get("index") or "")
+    if index and index not in told:
+        told = f"index {index}: {told}"
     return str(error.get("type") or ""), told[:500]
 
 

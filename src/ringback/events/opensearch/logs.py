@@ -80,11 +80,17 @@ def matches(query: LogQuery, record: LogRecord) -> bool:
     ):
         return False
     text = record.text.lower()
-    return all(
-        bare in text
-        for word in query.words.lower().split()
-        if not _TOKEN.fullmatch(bare := word.removesuffix("*")) or len(bare) > _LONGEST_WORD
-    )  # any other word is the index's own matter
+    return all(_says(text, word) for word in query.words.lower().split())
+
+
+def _says(text: str, word: str) -> bool:
+    bare = word.removesuffix("*")
+    if not _TOKEN.fullmatch(bare):
+        return bare in text
+    if len(bare) <= _LONGEST_WORD:
+        return True  # a plain word is the index's own matter
+    tokens = _TOKEN.findall(text)
+    return any(token.startswith(bare) for token in tokens) if word != bare else bare in tokens
 
 
 def _words(words: str) -> list[Filter]:
