@@ -19,6 +19,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from databases import Postgres
+from opensearch_server import own_prefix, single_node
 from ringback import clock
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.story import Sighting
@@ -100,18 +102,23 @@ class Hosts:
         return {(each["host"], each["role"]): each["state"] for each in roles}
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+@pytest.fixture(scope="module", params=["one folder", "OpenSearch and PostgreSQL"])
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("hosts")
-    stores = folder / "stores"
-    stores.mkdir()
-    return Installation(
-        folder,
-        {
-            "RINGBACK_EVENTS_URL": f"sqlite:{stores / 'events'}",
-            "RINGBACK_DATABASE_URL": f"sqlite:///{stores / 'records.sqlite'}",
-        },
-    )
+    with ExitStack() as stores:
+        if request.param == "one folder":
+            (folder / "stores").mkdir()
+            events = f"sqlite:{folder / 'stores' / 'events'}"
+            records = f"sqlite:///{folder / 'stores' / 'records.sqlite'}"
+        else:
+            engine = stores.enter_context(single_node())
+            prefix = stores.enter_context(own_prefix(engine))
+            stores.callback(httpx2.delete, f"{engine}/_index_template/{prefix}-*", timeout=60)
+            events = f"{engine}/?prefix={prefix}"
+            postgres: Postgres = request.getfixturevalue("postgres")
+            records = postgres.create()
+            stores.callback(postgres.drop, records)
+        yield Installation(folder, {"RINGBACK_EVENTS_URL": events, "RINGBACK_DATABASE_URL": records})
 
 
 @pytest.fixture(scope="module")
@@ -198,10 +205,14 @@ def test_log_lines_are_taken_by_any_web_host_and_read_on_the_other(hosts: Hosts)
         )
         assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
     for web in (first, second):
-        until(lambda web=web: bool(hosts.sessions(web)))
-        story = hosts.get(web, f"/api/v1/sessions/{hosts.sessions(web)[0]['id']}").json()
-        said = {entry["text"] for entry in story["timeline"] if entry["kind"] == "log"}
-        assert {"first words", "second words"} <= said
+        until(lambda web=web: said(hosts, web) >= {"first words", "second words"})
+
+
+def said(hosts: Hosts, web: Server) -> set[str]:
+    """Log lines in the newest session's story."""
+    newest = hosts.sessions(web)[:1]
+    story = hosts.get(web, f"/api/v1/sessions/{newest[0]['id']}").json() if newest else {"timeline": []}
+    return {entry["text"] for entry in story["timeline"] if entry["kind"] == "log"}
 
 
 def test_each_role_answers_for_itself_and_the_pages_for_all(hosts: Hosts) -> None:
