@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ringback.events import Batch, EventStore, EventStoreError, LogQuery, LogRecord, StoreFull, open_store
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.ingest import logs, worker
-from ringback.sessions.ingest.chunks import pack, read_chunk, worker_of
+from ringback.sessions.ingest.chunks import Chunk, pack, read_chunk, worker_of
 from ringback.sessions.ingest.logs import TooLarge, ingest_logs, new_logs, parse_log, time_us
 from ringback.sessions.ingest.status import (
     FILE,
@@ -40,7 +40,7 @@ def test_a_chunk_comes_out_of_the_pipe_as_it_went_in(sent: list[tuple[str, bytes
     os.write(writing, data + data[: len(data) // 2])
     os.close(writing)
     chunk = read_chunk(reading)
-    assert chunk is not None
+    assert isinstance(chunk, Chunk)
     assert chunk.received_us == received_us
     assert list(chunk.packets()) == [packet for _, packet in sent]
     if chunk.sender_of is not None:
@@ -92,7 +92,7 @@ def fed(worker_: Worker, count: int, start: int = 0) -> None:
     os.close(writing)
     chunk = read_chunk(reading)
     os.close(reading)
-    assert chunk is not None
+    assert isinstance(chunk, Chunk)
     worker_.take(chunk)
 
 
@@ -150,7 +150,7 @@ def test_senders_told_apart_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
         os.close(writing)
         chunk = read_chunk(reading)
         os.close(reading)
-        assert chunk is not None
+        assert isinstance(chunk, Chunk)
         tried.take(chunk)
     assert len(tried.report.seen) == 4
     assert tried.report.seen["others", ""] == [7, 7]
