@@ -6,26 +6,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-import running
-from databases import POSTGRESQL
+from databases import POSTGRESQL, SQLITE
 from ringback import __version__
 from ringback.access.service import Visitor, ensure_first_user, log_in
 from ringback.cli import app
 from ringback.records.engine import open_engine
+from ringback.records.schema import migrate
 from running import clean_environ, command
 
 ADMINISTRATION = Path(__file__).parents[2] / "docs" / "administration.md"
 HEAVY = {"sqlalchemy", "alembic", "fastapi", "starlette", "uvicorn", "rich", "structlog", "jinja2", "argon2", "httpx"}
 
 
-def test_a_token_is_made_listed_and_revoked(tmp_path: Path, records_url: str) -> None:
+def test_a_token_is_made_listed_and_revoked(tmp_path: Path) -> None:  # on PostgreSQL: test_two_hosts.py
     data = str(tmp_path)
-    command = partial(running.command, environ={"RINGBACK_DATABASE_URL": records_url})
     made = command("token", "create", "crm", "--expires", "30", "--data", data)
     assert made.returncode == 0
     assert re.fullmatch(r"rb_[\w-]{43}\n", made.stdout)
@@ -42,9 +40,9 @@ def test_a_token_is_made_listed_and_revoked(tmp_path: Path, records_url: str) ->
     assert "no live token" in gone.stderr
 
 
-def test_a_password_is_reset(tmp_path: Path, records_url: str) -> None:
-    command = partial(running.command, environ={"RINGBACK_DATABASE_URL": records_url})
-    engine = open_engine(records_url)
+def test_a_password_is_reset(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    migrate(engine)
     ensure_first_user(engine)
     engine.dispose()
     done = command("user", "reset-password", "admin", "--data", str(tmp_path))
@@ -107,6 +105,7 @@ def test_records_of_a_newer_version_are_told(tmp_path: Path, records_url: str) -
     assert "newer" in refused.stderr
 
 
+@pytest.mark.parametrize("database", [SQLITE])
 def test_records_are_copied(records_url: str, another_database: Callable[[str], str]) -> None:
     engine = open_engine(records_url)
     password = ensure_first_user(engine)
