@@ -30,7 +30,7 @@ __all__ = ["FileImport", "ImportProgress", "ImportSummary", "fingerprint", "impo
 
 SHARED_BYTES = 16 * 1024 * 1024  # a file from this size on is worth the start of a second process
 MOST_SHARES = 4
-BATCH_MESSAGES = 8192
+BATCH_MESSAGES = 4096
 BATCH_BYTES = 6 * 1024 * 1024
 _READING = 0.35  # cost of reading and sharing out a message, of storing it
 _BUCKETS = 256
