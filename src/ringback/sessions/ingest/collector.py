@@ -53,6 +53,7 @@ DRAIN_SECONDS = 12.0  # that the workers have to store what is left; then a stor
 MOST_SENDERS = 500  # rows of the status
 _PIPE_BYTES = 1024 * 1024
 LOCK_SECONDS = 40.0  # that processes of a collector that was killed have to end
+TROUBLED_SECONDS = 4.0  # that they have when the store is away and the spool takes what is left
 _SMALL_BUFFER = 4 * 1024 * 1024  # bytes; a burst of some milliseconds overflows what is smaller
 _RECEIVER = "receiver"
 _REPORT_BYTES = 4 * 1024 * 1024
@@ -212,20 +213,25 @@ class _Collector:
         for worker in self._workers:
             _stdin(worker).close()
         ends = asyncio.gather(*(child.process.wait() for child in self._children))
-        try:
-            await asyncio.wait_for(asyncio.shield(ends), DRAIN_SECONDS)
-        except TimeoutError:
-            for worker in self._workers:
-                if worker.process.returncode is None:
-                    kept = "saved to the spool" if self._settings.spool_bytes else "given up"
-                    _log.error(f"a worker still waits for the event store; what it holds is {kept}", name=worker.name)
-                    worker.process.terminate()
-            await ends
+        if self._settings.spool_bytes:
+            await asyncio.wait([ends], timeout=TROUBLED_SECONDS)
+            self._hurry([worker for worker in self._workers if worker.report.get("problem")])
+        await asyncio.wait([ends], timeout=DRAIN_SECONDS)
+        if not ends.done():
+            self._hurry(self._workers)
+        await ends
         await asyncio.gather(*readers)
         if self._spool:
             drop_committed(
                 self._settings.spool_folder, min(worker.report.get("frame", 0) for worker in self._workers)
             )
+
+    def _hurry(self, workers: Sequence[_Child]) -> None:
+        kept = "saved to the spool" if self._settings.spool_bytes else "given up"
+        for worker in workers:
+            if worker.process.returncode is None:
+                _log.error(f"a worker still waits for the event store; what it holds is {kept}", name=worker.name)
+                worker.process.terminate()
 
     async def _publish_always(self) -> None:
         while True:
