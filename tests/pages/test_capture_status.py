@@ -73,6 +73,34 @@ def test_a_collector_that_falls_behind_is_a_warning() -> None:
     ]
 
 
+def test_what_waits_on_disk_is_told_with_its_age() -> None:
+    waiting = collector(
+        spool_oldest_us=NOW - 130_000_000, spool_packets=5_700_000, spool_bytes=GIB // 2, spool_limit=4 * GIB
+    )
+    ((tone, text),) = problems(waiting, store(), "")
+    assert tone == "warn"
+    assert "behind by 2 min 10 s: 5\u202f700\u202f000 packets wait on disk (512.0 MiB); they can be searched" in text
+    ((tone, text),) = problems(replace(waiting, spool_bytes=4 * GIB), store(), "")
+    assert tone == "bad"
+    assert "4.0 GiB of 4.0 GiB: what finds no room is lost" in text
+    told = problems(replace(waiting, problem="it is away"), store(), "")
+    assert [text[:40] for _, text in told] == [
+        "Nothing can be stored just now: it is aw",
+        "Storing is behind by 2 min 10 s: 5\u202f700\u202f0",
+    ]
+    _, (_, text) = problems(replace(waiting, stopped=True), store(), "")
+    assert "the next start stores them" in text
+
+
+def test_a_small_buffer_is_a_problem_once_the_kernel_has_dropped_packets() -> None:
+    small = collector(receive_buffer=212_992, lost={"socket drop": 5})
+    ((tone, text),) = problems(small, store(), "")
+    assert tone == "warn"
+    assert "208.0 KiB" in text
+    assert problems(replace(small, lost={}), store(), "") == []
+    assert problems(replace(small, receive_buffer=32 * 2**20), store(), "") == []
+
+
 def test_a_store_or_segment_that_cannot_be_read_is_told() -> None:
     assert problems(collector(), None, "locked") == [("bad", "The event store cannot be read: locked")]
     assert problems(collector(), store(segment("2026-11-22", problem="torn")), "") == [
@@ -99,8 +127,9 @@ def test_every_reason_that_the_code_counts_is_explained() -> None:
     counted = set()
     for path in [*room.glob("ingest/*.py"), room / "capture/hep.py"]:
         text = path.read_text()
-        counted |= set(re.findall(r'refused\["([^"]+)"\]', text)) | set(re.findall(r'HepError\("([^"]+)"', text))
-    assert {"bad key", "bad magic", "store failed"} <= counted
+        for counts in (r'refused\["([^"]+)"\]', r'HepError\("([^"]+)"', r'lost=\{"([^"]+)"'):
+            counted |= set(re.findall(counts, text))
+    assert {"bad key", "bad magic", "store failed", "spool full", "killed"} <= counted
     assert counted <= REASONS.keys()
 
 

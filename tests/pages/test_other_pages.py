@@ -72,6 +72,24 @@ def test_the_capture_page_refreshes_itself(visit: Visit, site: Site) -> None:
     expect(page.locator("#figures")).to_contain_text("192.0.2.10")
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_capture_page_says_how_far_behind_storing_is(visit: Visit, site: Site, width: int) -> None:
+    now = clock.now_us()
+    waiting = CollectorStatus(
+        updated_us=now, received=9_000_000, stored=3_300_000, waiting=5_700_000, received_rate=120_000.4,
+        stored_rate=52_310.7, spooled=5_900_000, spool_bytes=430_000_000, spool_packets=5_700_000,
+        spool_oldest_us=now - 130_000_000, spool_limit=4 * 2**30, receive_buffer=32 * 2**20, lag_ms=131_000.0,
+    )  # fmt: skip
+    write_collector_status(site.settings.data, waiting)
+    page = open_page(visit, site, "/capture", width=width)
+    expect(page.locator(".note.warn")).to_contain_text("behind by 2 min 10 s")
+    expect(page.locator(".note.warn")).to_contain_text("packets wait on disk")
+    expect(page.locator(".figures")).to_contain_text("Behind")
+    assert no_sideways_scroll(page)
+    write_collector_status(site.settings.data, CollectorStatus(updated_us=clock.now_us(), received=9_000_000))
+    expect(page.locator(".figures")).not_to_contain_text("Behind", timeout=10_000)
+
+
 def test_figures_that_can_no_longer_be_refreshed_are_called_old(visit: Visit, site: Site) -> None:
     page = open_page(visit, site, "/capture")
     page.context.set_offline(True)

@@ -143,7 +143,10 @@ class Spooler:
             self.spooled += result.packets
             self._full = False
             return
-        self.refused["spool full" if isinstance(result, SpoolFull) else "spool failed"] += gathered.packets
+        if isinstance(result, SpoolFull):
+            self.refused["spool full"] += gathered.packets
+        else:
+            self.refused["spool failed"] += gathered.packets
         if not self._full:
             _log.error("packets are lost: the spool takes no more", problem=str(result))
         self._full = True
