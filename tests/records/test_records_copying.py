@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, inspect, text
 from databases import POSTGRESQL, SQLITE
 from ringback import clock
 from ringback.access.models import User
-from ringback.records import copying
+from ringback.records import copying, postgresql
 from ringback.records.copying import CopyProgress, CopyRefused, copy_records
 from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
 from ringback.records.schema import VERSION_TABLE, SchemaTooNew, migrate, migrate_down, migrations_current
@@ -105,11 +106,25 @@ def test_what_is_written_meanwhile_is_no_half_of_it(engine: Engine, target_url: 
     fill(engine)
 
     def write(progress: CopyProgress) -> None:
-        if progress.rows == 0:
+        if progress.rows == 0 and progress.table in ("users", "nodes"):
             fill(engine)
 
     copied = copy_records(url_of(engine), target_url, write)
     assert set(copied.values()) == {1}
+
+
+@BOTH
+def test_a_side_that_waits_for_the_other_is_not_given_up(
+    engine: Engine, target_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgresql._SESSION, "idle_in_transaction_session_timeout", "500ms")
+    fill(engine)
+
+    def wait(progress: CopyProgress) -> None:
+        if progress.table == "nodes":
+            time.sleep(0.7)
+
+    assert copy_records(url_of(engine), target_url, wait)["nodes"] == 1
 
 
 @BOTH

@@ -184,7 +184,6 @@ def test_new_records_belong_to_the_default_environment(engine: Engine) -> None:
         assert session.scalars(select(User.environment)).one() == "default"
 
 
-@only_postgresql
 def test_values_are_in_no_error(engine: Engine) -> None:
     with pytest.raises(DatabaseError) as caught, unit_of_work(engine) as work:
         work.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})

@@ -53,7 +53,8 @@ def _copy_all(source: Engine, target: Engine, progress: Callable[[CopyProgress],
         )
     migrate(target)
     with reading(source) as session, unit_of_work(target) as work:
-        reads, writes = session.connection(), work.connection()
+        reads = _unlimited(session.connection())
+        writes = _unlimited(work.connection())
         tables = _tables(reads)
         targets = {table.name: table for table in _tables(writes)}
         _take(writes, list(targets.values()))
@@ -69,6 +70,14 @@ def _tables(connection: Connection) -> list[Table]:
     metadata = MetaData()
     metadata.reflect(connection)
     return [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
+
+
+def _unlimited(connection: Connection) -> Connection:
+    """One side is idle while the other works, however long that takes."""
+    if connection.dialect.name == "postgresql":
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(text("SELECT set_config(:name, '0', true)"), {"name": name})
+    return connection
 
 
 def _take(connection: Connection, tables: Sequence[Table]) -> None:

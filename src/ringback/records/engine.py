@@ -134,7 +134,7 @@ def _parsed(url: str, named: str) -> URL:
 def _sqlite_engine(url: URL) -> Engine:
     """Raises OSError."""
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # values of a statement are in no error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

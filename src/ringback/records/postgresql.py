@@ -48,7 +48,7 @@ def make_engine(url: URL) -> Engine:
         pool_recycle=POOL_AGE_S,
         pool_pre_ping=True,
         pool_use_lifo=True,
-        hide_parameters=True,  # values of a statement are in no error
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare)
     return engine
