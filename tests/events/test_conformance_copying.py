@@ -38,6 +38,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "PAGE_LOGS", 3)
     monkeypatch.setattr(copying, "BLOCK_MESSAGES", 4)
     monkeypatch.setattr(copying, "_SAMPLE", 2)
+    monkeypatch.setattr(copying, "_LOOK_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ anew: a block of the source holds messages of legs of several pages.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,21 +34,25 @@ from ringback.events.store import (
 
 Message = TypeVar("Message", bound=tuple[Any, ...])  # its first field is the time, µs
 
-PAGE_LEGS = 2_000
+PAGE_LEGS = 5_000
 PAGE_LOGS = 5_000
 BLOCK_MESSAGES = 500
 BLOCK_BYTES = 1 << 20
 READ_SECONDS = 600.0  # nobody waits at a page
 MINUTE_US = 60_000_000
 _SAMPLE = 20  # newest legs of a day that tell whether it is there already
+_LOOKS, _LOOK_SECONDS = 5, 1.0  # at the target: an engine counts what it was given a moment later
 _MOST_TOLD = 20  # of what could not be copied, a day
 
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[Message]):
-    """How the caller reads and writes the blocks, which are opaque here. `decode` raises ValueError."""
+    """How the caller reads and writes the blocks, which are opaque here.
 
-    decode: Callable[[bytes], Sequence[Message]]
+    `decode` gives messages `first` .. `first + count - 1`; it raises ValueError where there are no such ones.
+    """
+
+    decode: Callable[[bytes, int, int], Sequence[Message]]
     encode: Callable[[Sequence[Message]], bytes]
     size: Callable[[Message], int]  # bytes, about
 
@@ -75,6 +80,11 @@ class DayReport:
     target: Figures = field(default_factory=Figures)  # what the target's status says afterwards
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """The target holds as much as the source, or more."""
+        return all(getattr(self.target, what) >= getattr(self.source, what) for what in ("legs", "messages", "logs"))
 
     def note(self, problem: str) -> None:
         if len(self.problems) < _MOST_TOLD:
@@ -123,9 +133,14 @@ def copy_events(
 
         copying.day(midnight, report, tell)
         behind += _weight(report.source)
-    held = _days(target.status(), since_us, until_us)
-    for midnight, report in reports.items():
-        report.target = held[midnight].source if midnight in held else Figures()
+    for left in range(_LOOKS - 1, -1, -1):
+        held = _days(target.status(), since_us, until_us)
+        for midnight, report in reports.items():
+            report.target = held[midnight].source if midnight in held else Figures()
+        if not left or all(report.complete for report in reports.values()):
+            break
+        time.sleep(_LOOK_SECONDS)
+    for report in reports.values():
         _verify(report)
     return list(reports.values())
 
@@ -263,11 +278,10 @@ class _Copying(Generic[Message]):
             by_block[each.data].append((order, each.first, each.count, each.leg_ref))
         found: list[tuple[int, str, Sequence[Message]]] = []
         for data, parts in by_block.items():
-            messages = self._codec.decode(data)
-            for order, first, count, ref in parts:
-                if first + count > len(messages):
-                    raise ValueError(f"a block of {len(messages)} messages lacks messages {first} to {first + count}")
-                found.append((order, ref, messages[first : first + count]))
+            low = min(first for _, first, _, _ in parts)
+            high = max(first + count for _, first, count, _ in parts)
+            messages = self._codec.decode(data, low, high - low)
+            found += [(order, ref, messages[first - low : first - low + count]) for order, first, count, ref in parts]
         by_leg: defaultdict[str, list[Message]] = defaultdict(list)
         for _, ref, some in sorted(found, key=lambda each: each[0]):
             by_leg[ref] += some
