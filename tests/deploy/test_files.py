@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 from ringback.cli import app
 from ringback.events.opensearch.address import Address
@@ -36,12 +37,15 @@ def directives(unit: Path) -> dict[str, list[str]]:
 
 
 def accepted(words: list[str]) -> dict[str, Any]:
-    """What the command makes of its options. Raises click's UsageError for one it does not know."""
+    """What the command makes of its options. Raises UsageError for one it does not know."""
     command = typer.main.get_command(app)
-    context = command.make_context("ringback", list(words), resilient_parsing=False)
-    name, sub, rest = command.resolve_command(context, words)  # type: ignore[attr-defined]
-    assert sub is not None
-    options: dict[str, Any] = sub.make_context(name, rest).params
+    context = command.make_context("ringback", list(words))
+    while isinstance(command, TyperGroup):
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
+        context = command.make_context(name, list(words), parent=context)
+    options: dict[str, Any] = context.params
     return options
 
 
