@@ -122,7 +122,7 @@ def test_who_holds_a_lock_may_trust_that_nothing_is_there(engine: Engine) -> Non
 def test_work_that_was_broken_off_for_another_is_done_again(engine: Engine) -> None:
     with unit_of_work(engine) as work:
         work.add_all([person("ann"), person("bob")])
-    both_hold_one = threading.Barrier(2 if engine.dialect.name == "postgresql" else 1, timeout=2)
+    both_hold_one = threading.Barrier(2 if engine.dialect.name == "postgresql" else 1, timeout=30)
     tries: list[str] = []
 
     def hold(first: str, second: str) -> None:
@@ -247,7 +247,7 @@ def test_a_server_is_named_in_the_ways_that_people_do(name: str, postgres: Postg
 
 def test_a_wrong_password_is_said_without_it(postgres: Postgres) -> None:
     engine_url = postgres.url.set(username="nobody-there", password="hunter2")
-    with pytest.raises(RecordsUnavailable, match='role "nobody-there" does not exist') as caught:
+    with pytest.raises(RecordsUnavailable, match=r'FATAL: .*"nobody-there"') as caught:
         open_engine(engine_url.render_as_string(hide_password=False))
     assert "hunter2" not in str(caught.value)
 
