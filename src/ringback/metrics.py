@@ -9,18 +9,24 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ringback.events.store import EventStore
+from ringback.events.store import EventStore, EventStoreError
 from ringback.sessions.ingest.status import read_collector_status
+from ringback.sessions.status.store import store_status
 
 
 class StoreMetrics(Collector):
-    """What the event store holds, asked at each scrape."""
+    """What the event store holds."""
 
     def __init__(self, events: EventStore) -> None:
         self._events = events
 
     def collect(self) -> Iterator[Metric]:
-        status = self._events.status()
+        try:
+            status = store_status(self._events)
+        except EventStoreError:
+            yield GaugeMetricFamily("ringback_store_up", "1: the event store answers", value=0)
+            return
+        yield GaugeMetricFamily("ringback_store_up", "1: the event store answers", value=1)
         amounts = {
             "ringback_store_bytes": ("Bytes of the segments", "bytes"),
             "ringback_store_legs": ("Leg rows stored", "legs"),

@@ -16,6 +16,7 @@ from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import SOCKET_DROP, CollectorStatus
 from ringback.sessions.nodes.service import NodeRegister
 from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together
+from ringback.sessions.status.store import store_status
 from ringback.web.formats import duration, number, size
 from ringback.web.templating import render
 
@@ -159,7 +160,7 @@ def capture_page(
 
 def _store(events: EventStore) -> tuple[StoreStatus | None, str]:
     try:
-        return events.status(), ""
+        return store_status(events), ""
     except EventStoreError as error:
         return None, str(error)
 

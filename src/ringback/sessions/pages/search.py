@@ -21,6 +21,7 @@ from ringback.sessions.pages.search_form import SearchForm
 from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS, issue_word
 from ringback.sessions.schemas import QueryError, SearchResult
 from ringback.sessions.service import SessionNotFound, SessionService
+from ringback.sessions.status.store import store_status
 from ringback.sessions.story import Issue
 from ringback.web.templating import render, viewer_zone
 
@@ -143,7 +144,7 @@ def _more_url(form: SearchForm, result: SearchResult | None) -> str:
 def _newest(events: EventStore) -> int | None:
     """When the newest stored session began (microseconds); 0 when nothing was ever stored, None when nobody can say."""
     try:
-        segments = events.status().segments
+        segments = store_status(events).segments
     except EventStoreError:
         return None
     return max((segment.last_us for segment in segments if segment.kind == "sip" and segment.legs), default=0)

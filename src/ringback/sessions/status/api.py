@@ -12,6 +12,7 @@ from ringback.hosts.service import role_states
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import CollectorStatus
 from ringback.sessions.status.collectors import RoleRow, collectors, role_rows, together
+from ringback.sessions.status.store import store_status
 
 router = APIRouter(prefix="/api/v1/status", tags=["status"])
 
@@ -99,7 +100,7 @@ def read_status(user: RequiredUser, events: Events, settings: CurrentSettings, r
         "version": __version__,
         "collector": _collector(collector, running=any(each.running for each in hosts)) if collector else None,
         "roles": [_role(row) for row in role_rows(states, hosts)],
-        "store": _store(events.status()),
+        "store": _store(store_status(events)),
         "keep_sessions_days": settings.keep_sessions_days,
         "keep_logs_days": settings.keep_logs_days,
     }
