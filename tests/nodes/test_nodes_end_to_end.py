@@ -142,7 +142,7 @@ def _asked_when_whole(scenario: str, running: Provider, session_id: str) -> dict
     """The session once the last ACK is stored too: it follows the answer that a person sees, perhaps in the next batch."""
     expected = Counter(_recorded_ladder(scenario))
     until = time.monotonic() + WITHIN_S
-    session = running.ask(f"/sessions/{session_id}")
+    session: dict[str, Any] = running.ask(f"/sessions/{session_id}")
     while Counter(_ladder(session)) != expected and time.monotonic() < until:
         time.sleep(0.1)
         session = running.ask(f"/sessions/{session_id}")
