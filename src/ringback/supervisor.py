@@ -47,6 +47,7 @@ class Supervisor:
         """Returns when every child has ended."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
+            self._start_due()
             self._watch.start()
             self._keep_running()
         finally:
@@ -61,10 +62,7 @@ class Supervisor:
         alive_every = systemd.watchdog_seconds()
         state = "READY=1"
         while True:
-            now = time.monotonic()
-            for role in self._roles:
-                if role.due_at is not None and role.due_at <= now:
-                    self._start(role)
+            self._start_due()
             systemd.notify(state)
             state = "WATCHDOG=1"
             waits = [max(0.0, role.due_at - time.monotonic()) for role in self._roles if role.due_at is not None]
@@ -80,6 +78,12 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._happened.put(None)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for role in self._roles:
+            if role.due_at is not None and role.due_at <= now:
+                self._start(role)
 
     def _start(self, role: Role) -> None:
         settings = self._settings
