@@ -233,6 +233,38 @@ def test_what_an_import_writes_again_after_its_last_mark_replaces_itself(engine:
     assert counted(store) == {NOON: {"answered": 2}}
 
 
+def test_what_a_writer_stored_after_its_last_mark_is_taken_back_when_it_goes_on(
+    engine: Engine, before: Between, open_url: OpenStore
+) -> None:
+    """It died before the mark; the next process cuts its batches elsewhere."""
+    url = f"{before.url}/?{engine.options}"
+    store = open_url(url)
+    first, second, third = leg(1), leg(2), leg(3)
+    mark = "spool:1"
+    store.write(Batch([first], [block([first], b"first")], [("default", NOON, "answered", 1)], {mark: "1"}))
+
+    def no_mark(asked: Asked, engine: Callable[[], Answer]) -> Answer:
+        return SILENCE if b'"what":"mark"' in asked.body else engine()
+
+    before.interfere = no_mark
+    counts = [("default", NOON, "answered", 2)]
+    with pytest.raises(StoreAway):
+        store.write(Batch([second, third], [block([second, third], b"lost")], counts, {mark: "3"}))
+    stranger = leg(4)
+    open_url(engine.url).write(Batch([stranger], [block([stranger], b"another's")], [], {"spool:2": "1"}))
+    before.interfere = lambda _, engine: engine()
+    again = open_url(url)
+    assert again.mark(mark) == "1"
+    for row, value in ((leg(2), "2"), (leg(3), "3")):
+        batch = Batch([row], [block([row], value.encode())], [("default", NOON, "answered", 1)], {mark: value})
+        again.write(batch)
+    rows = again.search(ANY_TIME).rows
+    assert found(again) == ["4", "3", "2", "1"]
+    assert [each.data for each in again.blocks(rows)] == [b"first", b"2", b"3", b"another's"]
+    assert counted(again) == {NOON: {"answered": 3}}
+    assert again.mark(mark) == "3"
+
+
 def test_templates_of_a_newer_release_are_left_alone(
     engine: Engine, open_url: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ringback import clock
 from ringback.events.opensearch import cursor as cursors
@@ -68,6 +68,7 @@ class OpenSearchEventStore:
         self._writing = threading.Lock()
         self._preparing = threading.Lock()
         self._written_us = 0
+        self._going_on: set[str] = set()  # owners of marks whose batches are written here
         self._unsure: OrderedDict[str, str] = (
             OrderedDict()
         )  # content of a failed write -> its token, for the next try
@@ -77,6 +78,7 @@ class OpenSearchEventStore:
     def write(self, batch: Batch) -> None:
         now = clock.now_us()
         with self._writing:
+            self._go_on(batch.marks)
             plan = writing.Plan(batch, self._names, self._writer, self._moment(len(batch.blocks)), days.text(now))
             token = self._token(plan.content, unique=plan.only_counts)
             plan.name_legs()
@@ -103,13 +105,8 @@ class OpenSearchEventStore:
             self._send(content, token, [actions])
 
     def mark(self, name: str) -> str | None:
-        deadline = self._ready(_ADMIN_S)
-        indices = self._names.every(COUNTS)
-        self._reader.refresh(indices, deadline)
-        wanted = {"bool": {"filter": [{"term": {"what": "mark"}}, {"term": {"name": writing.mark_name(name)}}]}}
-        for hit in self._reader.hits(Search(indices, wanted, [("written_us", "desc")]), 1, deadline):
-            return readable(hit["_source"]["value"])
-        return None
+        found = self._mark(name, self._ready(_ADMIN_S))
+        return readable(found["value"]) if found else None
 
     def search(
         self, query: LegQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
@@ -236,6 +233,33 @@ class OpenSearchEventStore:
         deadline.left()
         self._prepare(deadline)
         return deadline
+
+    def _mark(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
+        indices = self._names.every(COUNTS)
+        self._reader.refresh(indices, deadline)
+        wanted = {"bool": {"filter": [{"term": {"what": "mark"}}, {"term": {"name": writing.mark_name(name)}}]}}
+        for hit in self._reader.hits(Search(indices, wanted, [("written_us", "desc")]), 1, deadline):
+            source: dict[str, Any] = hit["_source"]
+            return source
+        return None
+
+    def _go_on(self, marks: Iterable[str]) -> None:
+        """Takes back what a writer that died stored since its last mark: this one writes it again."""
+        owner = writing.owner_of(marks)
+        if not owner or owner in self._going_on:
+            return
+        try:
+            deadline = self._ready(_ADMIN_S)
+            marked = [found["written_us"] for name in marks if (found := self._mark(name, deadline))]
+            self._written_us = max(self._written_us, *marked, 0)
+            self._reader.delete(
+                f"{self._names.every(BLOCKS)},{self._names.every(COUNTS)}",
+                [{"term": {"owner": owner}}, {"range": {"batch_us": {"gt": max(marked, default=-1)}}}],
+                deadline,
+            )
+        except SearchTimedOut as error:
+            raise StoreAway(f"the event store at {self._address.shown} does not answer: {error}") from None
+        self._going_on.add(owner)
 
     def _moment(self, count: int) -> int:
         """Of a write: later than the one before it, also where the clock stands still or goes back."""

@@ -115,6 +115,17 @@ class Reader:
         with _told(deadline, indices):
             self._client.read("POST", f"/{indices}/_refresh", deadline, **_INDICES)
 
+    def delete(self, indices: str, filters: Sequence[dict[str, Any]], deadline: Deadline) -> None:
+        """Every document that meets all of the filters."""
+        self.refresh(indices, deadline)
+        path, params = f"/{indices}/_delete_by_query", {"conflicts": "proceed", "refresh": "true"}
+        with _told(deadline, indices):
+            answer = self._client.read(
+                "POST", path, deadline, {"query": {"bool": {"filter": list(filters)}}}, **params, **_INDICES
+            )
+        if answer.get("failures") or answer.get("timed_out"):
+            raise SegmentUnreadable(f"{indices}: not everything could be taken back: {answer.get('failures')}")
+
     def _search(
         self, indices: str, body: dict[str, Any], deadline: Deadline, *, partial: bool = False
     ) -> dict[str, Any]:

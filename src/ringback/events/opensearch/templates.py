@@ -23,6 +23,7 @@ _KEPT: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False}
 _FOUND: dict[str, Any] = {"type": "keyword", "doc_values": False, "norms": False, "ignore_above": LONGEST}
 _NUMBER: dict[str, Any] = {**_FOUND, "ignore_above": LONGEST_NUMBER}
 _COUNTED: dict[str, Any] = {"type": "keyword", "ignore_above": LONGEST}
+_OWNER: dict[str, Any] = {"type": "keyword", "doc_values": False}
 _BYTES: dict[str, Any] = {"type": "binary", "doc_values": False}
 _TIME: dict[str, Any] = {"type": "long"}
 _RANGE: dict[str, Any] = {"type": "long", "doc_values": False}
@@ -42,12 +43,13 @@ _FIELDS: dict[str, dict[str, Any]] = {
     BLOCKS: {
         "legs": {"type": "keyword", "doc_values": False, "norms": False}, "parts": _KEPT,
         "started_us": _COLUMN, "ended_us": _FIGURE, "written_us": _COLUMN, "tie": _COLUMN, "messages": _COLUMN,
-        "data": _BYTES,
+        "owner": _OWNER, "batch_us": _RANGE, "data": _BYTES,
     },
     COUNTS: {
         "what": {"type": "keyword", "doc_values": False},  # count, mark or written
         "environment": _FOUND, "minute_us": _TIME, "outcome": _COUNTED, "sessions": _COLUMN,
         "name": {"type": "keyword", "doc_values": False}, "value": _KEPT, "written_us": _COLUMN,
+        "owner": _OWNER, "batch_us": _RANGE,
     },
     LOGS: {
         "@timestamp": {"type": "date"}, "time_us": _TIME, "written_us": _COLUMN, "tie": _COLUMN,

@@ -8,7 +8,7 @@ replaces itself and counts once.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ringback.events.opensearch import days, legs
@@ -37,9 +37,10 @@ class Plan:
         self._written_us = written_us
         self._today = today
         self._legs = list({id(leg): leg for leg in batch.legs}.values())
-        # An import goes on after its last mark: what it then writes again must have the ids that it had.
-        owner = digest(*sorted(batch.marks)) if batch.marks else writer
-        self._places = {id(leg): _place(leg, owner) for leg in self._legs}
+        # Who goes on after its last mark writes again what it had written since: the legs with the ids that they had.
+        owner = owner_of(batch.marks)
+        self._owned = {"owner": owner, "batch_us": written_us} if owner else {}
+        self._places = {id(leg): _place(leg, owner or writer) for leg in self._legs}
         self._block_days = [self._checked(block) for block in batch.blocks]
         self._content = digest(*self._contents(), size=16)
         for environment in {leg.environment for leg in self._legs} | {count[0] for count in batch.counts}:
@@ -71,7 +72,7 @@ class Plan:
                 encoded({
                     "legs": owners, "parts": parts, "started_us": block.started_us, "ended_us": block.ended_us,
                     "written_us": self._written_us + number, "tie": legs.tie(id_), "messages": block.messages,
-                    "data": b64encode(block.data).decode(),
+                    **self._owned, "data": b64encode(block.data).decode(),
                 }),
             )  # fmt: skip
 
@@ -91,7 +92,7 @@ class Plan:
             if delta:
                 document = {
                     "what": "count", "environment": storable(environment), "minute_us": minute_us,
-                    "outcome": storable(outcome), "sessions": delta,
+                    "outcome": storable(outcome), "sessions": delta, **self._owned,
                 }  # fmt: skip
                 yield Action(self._names.index(COUNTS, day), digest(token, str(number)), encoded(document))
         for day in sorted(touched):
@@ -136,6 +137,12 @@ class Plan:
         for block in self._batch.blocks:
             yield block.data
         yield repr(self._batch.counts)
+
+
+def owner_of(marks: Iterable[str]) -> str:
+    """Who goes on after marks of these names; "" without any."""
+    names = sorted(marks)
+    return digest(*names) if names else ""
 
 
 def mark_name(name: str) -> str:
