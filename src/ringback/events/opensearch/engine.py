@@ -251,12 +251,13 @@ class OpenSearchEventStore:
         try:
             deadline = self._ready(_ADMIN_S)
             marked = [found["written_us"] for name in marks if (found := self._mark(name, deadline))]
-            self._written_us = max(self._written_us, *marked, 0)
-            self._reader.delete(
-                f"{self._names.every(BLOCKS)},{self._names.every(COUNTS)}",
-                [{"term": {"owner": owner}}, {"range": {"batch_us": {"gt": max(marked, default=-1)}}}],
-                deadline,
-            )
+            if marked:  # without any, what is there may be all that an administrator left of it
+                self._written_us = max(self._written_us, *marked)
+                self._reader.delete(
+                    f"{self._names.every(BLOCKS)},{self._names.every(COUNTS)}",
+                    [{"term": {"owner": owner}}, {"range": {"batch_us": {"gt": max(marked)}}}],
+                    deadline,
+                )
         except SearchTimedOut as error:
             raise StoreAway(f"the event store at {self._address.shown} does not answer: {error}") from None
         self._going_on.add(owner)
