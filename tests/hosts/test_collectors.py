@@ -49,6 +49,14 @@ def test_our_own_is_read_from_its_file_the_others_from_the_records(settings: Set
     ]
 
 
+def test_a_file_that_was_left_here_is_no_collector_once_others_collect(settings: Settings) -> None:
+    write_collector_status(settings.data, status(seconds_ago=90_000, stopped=True))
+    assert [each.host for each in collectors(settings, [])] == ["a"], "the only one there ever was"
+    assert [each.host for each in collectors(settings, [state("b", status())])] == ["b"]
+    listed = [state("a", status(seconds_ago=90_000)), state("b", status())]
+    assert [each.host for each in collectors(settings, listed)] == ["a", "b"]
+
+
 def test_silence_is_of_the_server_or_of_the_collector_in_it(settings: Settings) -> None:
     rows = [
         state("dead", status(seconds_ago=40), seconds_ago=40),

@@ -54,15 +54,17 @@ def test_two_servers_by_one_name_see_each_other(engine: Engine, passing: list[ti
     assert tell(engine, "a", "collect", run="3", started_at=now) == "3", "the other one is long silent"
 
 
-def test_a_host_that_is_gone_is_forgotten(engine: Engine, passing: list[timedelta]) -> None:
-    tell(engine, "a", "collect", run="1", started_at=clock.now())
-    passing.append(timedelta(days=6))
-    tell(engine, "b", "collect", run="2", started_at=clock.now())
-    forget_gone(engine)
-    assert len(role_states(engine)) == 2
-    passing.append(timedelta(days=8))
-    forget_gone(engine)
-    assert [each.host for each in role_states(engine)] == ["b"]
+def test_a_host_that_is_gone_is_forgotten_sooner_where_it_was_stopped(
+    engine: Engine, passing: list[timedelta]
+) -> None:
+    tell(engine, "silent", "collect", run="1", started_at=clock.now())
+    tell(engine, "stopped", "collect", run="2", started_at=clock.now(), stopped=True)
+    listed = []
+    for days in (0.9, 1.1, 6.9, 7.1):
+        passing.append(timedelta(days=days))
+        forget_gone(engine)
+        listed.append([each.host for each in role_states(engine)])
+    assert listed == [["silent", "stopped"], ["silent"], ["silent"], []]
 
 
 def test_due_work_is_done_once_an_hour_by_whoever_is_first(engine: Engine, passing: list[timedelta]) -> None:

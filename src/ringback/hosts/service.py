@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from ringback import __version__, clock
@@ -15,7 +15,8 @@ from ringback.records.engine import reading, unit_of_work
 
 BEAT_SECONDS = 5.0  # between two signs of life
 SILENT_AFTER = timedelta(seconds=20)  # of the last one: a few may be late, as may a clock
-FORGOTTEN_AFTER = timedelta(days=7)  # a host that is gone for good
+FORGOTTEN_AFTER = timedelta(days=7)  # a host that fell silent
+STOPPED_FORGOTTEN_AFTER = timedelta(days=1)  # one that was stopped in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,12 @@ def role_states(engine: Engine) -> list[RoleState]:
 
 
 def forget_gone(engine: Engine) -> None:
-    """Hosts that were not heard of for a week are no longer listed."""
+    """Roles that were not heard of for a week, or were stopped a day ago, are no longer listed."""
+    now = clock.now()
+    silent = RoleRun.updated_at < now - FORGOTTEN_AFTER
+    stopped = RoleRun.stopped_at < now - STOPPED_FORGOTTEN_AFTER
     with unit_of_work(engine) as work:
-        work.execute(delete(RoleRun).where(RoleRun.updated_at < clock.now() - FORGOTTEN_AFTER))
+        work.execute(delete(RoleRun).where(or_(silent, stopped)))
 
 
 def run_due(

@@ -50,12 +50,15 @@ class RoleRow:
 
 
 def collectors(settings: Settings, states: Sequence[RoleState]) -> list[HostCollector]:
-    """By host. The one that shares our data folder is read there: its figures are a second old, not five."""
+    """By host. The one that shares our data folder is read there: its figures are a second old, not five. A file that a
+    collector left here long ago is none, once others collect and the records have forgotten it."""
+    host, told = settings.host_name, [state for state in states if state.role == COLLECT]
     own = read_collector_status(settings.data)
-    others = [state for state in states if state.role == COLLECT and not (own and state.host == settings.host_name)]
-    found = [_told(state) for state in others]
+    if own and not own.running and told and all(state.host != host for state in told):
+        own = None
+    found = [_told(state) for state in told if not (own and state.host == host)]
     if own:
-        found.append(HostCollector(settings.host_name, own, own.running, own.updated_us))
+        found.append(HostCollector(host, own, own.running, own.updated_us))
     return sorted(found, key=lambda each: each.host)
 
 
