@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ LIMIT = 1 << 30
 
 
 def datas(count: int) -> list[bytes]:
-    return [(b"frame %d: " % number) + os.urandom(40) + b"x" * 300 for number in range(count)]
+    return [(b"frame %d: " % number) + random.Random(number).randbytes(40) + b"x" * 300 for number in range(count)]
 
 
 def written(folder: Path, contents: list[bytes], limit: int = LIMIT) -> list[Frame]:
@@ -247,53 +248,111 @@ def stored_lines(store: EventStore) -> Counter[str]:
     return Counter(record.text for record in page.records)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(1, 3),  # workers
-            st.lists(st.integers(1, 12), max_size=3),  # packets of each new frame
-            st.integers(1, 6),  # a worker dies at this write
-            st.booleans(),  # after it
-            st.integers(1, 3),  # frames a batch
-        ),
-        min_size=1,
-        max_size=4,
+@dataclass(frozen=True)
+class Life:
+    """One collector's. It is killed at a write, or stopped while its store is away, which loses nothing."""
+
+    workers: int
+    frames: list[int]  # packets of each new frame
+    ends_at: int  # write of each worker that is its last
+    killed: bool
+    after: bool  # killed after the write, not before
+    batch: int  # chunks and frames a flush
+    live: list[int]  # packets of each chunk that comes live, where nobody is killed
+    frames_first: bool
+    unread: int  # frames at the end that a stopped worker leaves
+
+
+lives_of_a_spool = st.lists(
+    st.builds(
+        Life,
+        workers=st.integers(1, 3),
+        frames=st.lists(st.integers(1, 12), max_size=3),
+        ends_at=st.integers(1, 5),
+        killed=st.booleans(),
+        after=st.booleans(),
+        batch=st.integers(1, 4),
+        live=st.lists(st.integers(1, 8), max_size=3),
+        frames_first=st.booleans(),
+        unread=st.integers(0, 2),
     ),
-    st.integers(1, 3),
+    min_size=1,
+    max_size=5,
 )
-def test_after_any_crashes_with_any_numbers_of_workers_every_packet_is_stored_once(
-    lives: list[tuple[int, list[int], int, bool, int]], last_workers: int
+
+
+@settings(max_examples=40, deadline=None)
+@given(lives_of_a_spool, st.integers(1, 3))
+def test_after_any_ends_with_any_numbers_of_workers_every_packet_is_stored_once(
+    lives: list[Life], last_workers: int
 ) -> None:
     traffic = Traffic()
     with TemporaryDirectory() as name, quick():
         folder = Path(name)
         (folder / "spool").mkdir()
-        for turn, (workers, frames, dies_at, after, batch) in enumerate([*lives, (last_workers, [], -1, False, 2)]):
-            lay_out(folder / "spool", workers, f"{turn}")  # as the collector does, before anything is written
-            kept = max((frame.number for frame in scan(folder / "spool")[0]), default=0)
-            writer = SpoolWriter(folder / "spool", LIMIT)
-            for number, count in enumerate(frames, 1):
-                writer.append(kept + number * spool.STEP, traffic.chunk(count), count, NOW)
-            writer.close()
-            for number in range(workers):
-                store = open_store(f"sqlite:{folder / 'events'}")
-                try:
-                    one = life(folder, cast("EventStore", Mortal(store, dies_at, after=after)), number, workers, "")
-                    for place, reference in enumerate(references(folder, kept), 1):
-                        one.take_frame(reference)
-                        if place % batch == 0:
-                            one.flush()
-                    one.flush()
-                except Killed:
-                    continue
-                finally:
-                    store.close()
+        for turn, each in enumerate(lives):
+            lived(folder, each, traffic, f"{turn}")
+        last = Life(last_workers, [], 1000, killed=False, after=False, batch=2, live=[], frames_first=True, unread=0)
+        lived(folder, last, traffic, "last")
         store = open_store(f"sqlite:{folder / 'events'}")
         found = Counter(payload for own in stored_payloads(store).values() for payload in own)
         assert found == traffic.sent
         assert stored_lines(store) == traffic.lines
         store.close()
+        assert not sizes(folder / "spool")
+
+
+def lived(folder: Path, each: Life, traffic: Traffic, name: str) -> None:
+    """What a collector does, worker by worker."""
+    layout, kept_any = lay_out(folder / "spool", each.workers, name)
+    frames = scan(folder / "spool")[0]
+    kept = frames[-1].number if frames else 0
+    numbers = spool.Numbers(folder / "spool", kept)
+    writer = SpoolWriter(folder / "spool", LIMIT)
+    for count in each.frames:
+        writer.append(numbers.next(), traffic.chunk(count), count, NOW)
+    writer.close()
+    numbers.close()
+    live = [chunk for count in ([] if each.killed else each.live) for chunk in chunks_of(traffic.chunk(count))]
+    shares = [
+        pack_shares(chunk.received_us, chunk.senders, chunk.sender_of or (), list(chunk.packets()), each.workers)
+        for chunk in live
+    ]
+    waiting = references(folder, kept)
+    done = []
+    for number in range(each.workers):
+        store = open_store(f"sqlite:{folder / 'events'}")
+        ending = Mortal(store, each.ends_at, after=each.after) if each.killed else Away(store, each.ends_at - 1)
+        board = Board(Board.make(each.workers), each.workers)
+        backlog = Backlog(folder / "spool", LIMIT, layout, number, board)
+        one = Worker(
+            Configuration(number, "", None, "console"), cast("EventStore", ending), DEFAULT_RULES, backlog=backlog
+        )
+        one.recall(kept=kept_any)
+        if not each.killed:
+            one.hurry()
+        read = waiting if each.killed else waiting[: len(waiting) - each.unread]
+        own = [chunk for share in shares for chunk in chunks_of(share[number])]
+        work: list[Chunk | Reference] = [*read, *own] if each.frames_first else [*own, *read]
+        try:
+            for place, item in enumerate(work, 1):
+                if isinstance(item, Chunk):
+                    one.take(item)
+                elif not one.saving:
+                    one.take_frame(item)
+                if place % each.batch == 0:
+                    one.flush()
+            reading, writing = os.pipe()
+            os.close(writing)
+            one.run([reading])
+            os.close(reading)
+        except Killed:
+            continue
+        finally:
+            store.close()
+        done.append(one.report.frame)
+    if len(done) == each.workers:
+        drop_committed(folder / "spool", min(done))
 
 
 def test_packets_of_a_call_id_are_stored_in_the_order_of_their_receipt(tmp_path: Path) -> None:

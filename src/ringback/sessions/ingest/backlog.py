@@ -16,7 +16,17 @@ import orjson
 
 from ringback.events import EventStore
 from ringback.sessions.ingest.chunks import Chunk, Reference, chunks_of, packets_in, worker_of
-from ringback.sessions.ingest.spool import FRAME_BYTES, STEP, Board, Layout, SpoolWriter, has_room, read_frame, scan
+from ringback.sessions.ingest.spool import (
+    FRAME_BYTES,
+    Board,
+    Layout,
+    Numbers,
+    SpoolWriter,
+    has_room,
+    next_number,
+    read_frame,
+    scan,
+)
 
 _SAVED_BYTES = 2 * FRAME_BYTES
 
@@ -46,8 +56,7 @@ class Progress:
 
     def after_days(self, frame: int, days: Sequence[int]) -> Progress:
         """With only these days of such a batch stored."""
-        # What of the batch came live would be saved between this and the next number of a frame.
-        return Progress(self.frame, (*self.partial, (max(frame, _next(self.last) - 1), tuple(days))))
+        return Progress(self.frame, (*self.partial, (frame, tuple(days))))
 
     @property
     def last(self) -> int:
@@ -119,21 +128,34 @@ class Backlog:
             if share.packets:
                 yield share
 
-    def stored(self, progress: Progress) -> None:
-        self.progress = progress
-        self._board.commit(self._worker, progress.frame)
+    def after_days(self, days: Sequence[int]) -> Progress:
+        """With only these days of a batch stored that holds all frames taken."""
+        return self.progress.after_days(self.taken, days)
 
-    def nothing_held(self) -> None:
-        """All that was taken is stored, and of the frames since the last mark nothing was this worker's."""
-        self._board.commit(self._worker, self.taken)
+    def after_all(self) -> Progress:
+        """With all stored that was taken."""
+        return self.progress.after(max(self.taken, self.progress.frame))
 
-    def save(self, chunks: list[bytes]) -> None:
-        """Chunks that came live and cannot be stored, before the frames that are not stored. Raises OSError."""
+    def stored(self) -> None:
+        """All that was taken is stored: there is a mark of it, or nothing of it was this worker's."""
+        self.progress = self.after_all()
+        self._board.commit(self._worker, self.progress.frame)
+
+    @property
+    def _last(self) -> int:
+        """No mark tells of a frame behind it, of no layer."""
+        return max([self.progress.last, *(each.last for layer in self._before for each in layer)])
+
+    def save(self, chunks: list[bytes], *, partly: bool) -> None:
+        """Chunks that came live and cannot be stored, before the frames that are not stored. `partly`: some days of the
+        frames taken are. Raises OSError."""
         frames, _ = scan(self._folder)
-        last = self.progress.last
+        last = max(self._last, self.taken) if partly else self._last
         if not self._known:  # then behind all of them: a number that a mark covers would never be read
-            last = _next(frames[-1].number if frames else 0)
-        number = max([last, *(frame.number for frame in frames if last < frame.number < _next(last))])
+            numbers = Numbers(self._folder, frames[-1].number if frames else 0)
+            last = numbers.next()
+            numbers.close()
+        number = max([last, *(frame.number for frame in frames if last < frame.number < next_number(last))])
         writer = SpoolWriter(self._folder, 1 << 62)  # what a batch holds is let in beyond the limit
         try:
             while chunks:
@@ -175,11 +197,6 @@ class Backlog:
 
     def _mark(self, layer: int, worker: int) -> str:
         return f"spool:{self._layout.id}:{layer}:{worker}"
-
-
-def _next(number: int) -> int:
-    """The next number that the receiver may give to a frame."""
-    return number - number % STEP + STEP
 
 
 def _progress(mark: str | None) -> Progress:

@@ -129,6 +129,32 @@ class SpoolWriter:
             )
 
 
+class Numbers:
+    """Numbers for new frames: never one again, also when the frames before are gone, for marks tell of them still."""
+
+    def __init__(self, folder: Path, newest: int) -> None:
+        """`newest`: the highest of the frames that are there. Raises OSError."""
+        self._fd = os.open(folder / "last", os.O_RDWR | os.O_CREAT, 0o640)
+        self._last = max(newest, int.from_bytes(os.pread(self._fd, 8, 0), "little"))
+        self._keep()
+
+    def next(self) -> int:
+        self._last = next_number(self._last)
+        self._keep()
+        return self._last
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _keep(self) -> None:
+        os.pwrite(self._fd, self._last.to_bytes(8, "little"), 0)
+
+
+def next_number(number: int) -> int:
+    """The next one that a new frame may get."""
+    return number - number % STEP + STEP
+
+
 def has_room(folder: Path, limit: int) -> bool:
     """Whether another frame would find room."""
     return sum(sizes(folder).values()) + FRAME_BYTES <= limit and free_bytes(folder) - FRAME_BYTES >= RESERVE_BYTES

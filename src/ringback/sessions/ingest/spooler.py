@@ -15,7 +15,7 @@ import structlog
 
 from ringback import clock
 from ringback.sessions.ingest.chunks import Reference, packets_in
-from ringback.sessions.ingest.spool import FRAME_BYTES, STEP, Board, Frame, SpoolFull, SpoolWriter, scan
+from ringback.sessions.ingest.spool import FRAME_BYTES, Board, Frame, Numbers, SpoolFull, SpoolWriter, scan
 
 LONGEST_US = 1_000_000  # that packets wait in memory for their frame to fill
 BACKLOG_BYTES = 32 * 1024 * 1024  # gathered and not written yet; beyond it the receiver had better wait
@@ -48,7 +48,8 @@ class Spooler:
         self._waiting = deque(frames)  # not stored by all workers yet, the oldest first
         self._waiting_packets = sum(frame.packets for frame in frames)
         self._fresh = list(frames)  # not referred to yet
-        self._newest = self._last = self.kept  # number of the last frame written, and of the last begun
+        self._newest = self.kept  # number of the last frame written
+        self._numbers = Numbers(folder, self.kept)
         self._ends = {frame.file: frame.number for frame in frames}  # the last frame of each file
         self._forgotten = (0, 0)
         self._gathered = _Gathered([])
@@ -100,9 +101,8 @@ class Spooler:
     def cut(self) -> None:
         """Makes a frame of what is gathered."""
         if self._gathered.chunks:
-            self._last += STEP - self._last % STEP
             self._unwritten += self._gathered.size
-            self._jobs.put((self._last, self._gathered))
+            self._jobs.put((self._numbers.next(), self._gathered))
             self._gathered = _Gathered([])
 
     def withdraw(self) -> list[bytes]:
@@ -132,6 +132,7 @@ class Spooler:
         self._thread.join()
         self.turn()
         self._writer.close()
+        self._numbers.close()
 
     def _note(self, gathered: _Gathered, result: Frame | Exception) -> None:
         self._unwritten -= gathered.size

@@ -34,7 +34,7 @@ from ringback.logs import configure_logs
 from ringback.sessions.capture.hep import SIP, HepError, decode
 from ringback.sessions.capture.hep_logs import to_log
 from ringback.sessions.ingest.backlog import Backlog
-from ringback.sessions.ingest.chunks import Chunk, Reference, pack, read_chunk, read_exactly
+from ringback.sessions.ingest.chunks import Chunk, Reference, chunks_of, pack, read_chunk, read_exactly
 from ringback.sessions.ingest.details import DetailReader
 from ringback.sessions.ingest.legs import DAY_US, LegTable, Taken
 from ringback.sessions.ingest.logs import log_record, new_logs
@@ -131,7 +131,8 @@ class Worker:
         self._backlog = backlog
         self._counts = counts
         self._live: list[Chunk] = []  # the batch's chunks that are not in the spool
-        self._saving = False  # the store is not waited for any more: everything goes to the spool
+        self._stored_days: set[int] = set()  # of the batch that was given up
+        self.saving = False  # the store is not waited for any more: everything goes to the spool
         self._heard = (0.0, 0)  # when a chunk was taken last, and when it was received
         self._framed_at = 0.0  # when a frame was read last
         self._patient = True  # SIGTERM: waits no longer for the store
@@ -157,7 +158,7 @@ class Worker:
                     left.remove(pipe)
                 elif isinstance(chunk, Chunk):
                     self.take(chunk)
-                elif pipes[0] in left and not self._saving:
+                elif pipes[0] in left and not self.saving:
                     self.take_frame(chunk)
                 if self._is_full():
                     self.flush()
@@ -181,7 +182,7 @@ class Worker:
         backlog = self._backlog
         if backlog is None or self._persist(partial(self._recall, backlog, kept)):
             return
-        self._saving = True
+        self.saving = True
 
     def _recall(self, backlog: Backlog, kept: bool) -> None:
         if kept:
@@ -194,7 +195,7 @@ class Worker:
         """Decodes the packets of a chunk into the leg table."""
         if self._backlog and self._backlog.saves:
             self._live.append(chunk)
-        if self._saving:
+        if self.saving:
             return
         self._take(chunk.received_us, chunk.senders, chunk.sender_of, list(chunk.packets()))
         if not self._from_spool:
@@ -225,8 +226,8 @@ class Worker:
             self._framed_at = time.monotonic()
             self._heard = (self._framed_at, received_us)
         if not self._pending:
-            backlog.nothing_held()
-            self.report.frame = max(self.report.frame, reference.number)
+            backlog.stored()
+            self.report.frame = backlog.progress.frame
 
     def _take(
         self,
@@ -275,12 +276,13 @@ class Worker:
 
     def flush(self) -> None:
         """Writes the batch; waits for a store that is full or locked, for then the senders had better wait too."""
-        if self._saving:
+        if self.saving:
             return
         taken = self._table.take(self._clock_us())
         if not self._write_all(taken):
-            self._saving = True
+            self.saving = True
             self._pending = 0
+            self._live = [self._unstored(chunk) for chunk in self._live]
             return
         stored(taken)
         self._live.clear()
@@ -292,7 +294,7 @@ class Worker:
 
     def _settle(self) -> None:
         """Legs that fell silent are decided also when no packets come."""
-        if not self._pending and not self._saving:
+        if not self._pending and not self.saving:
             taken = self._table.take(clock.now_us())
             if taken.settled:
                 self._write_all(taken)
@@ -315,16 +317,15 @@ class Worker:
         done: list[int] = []
         for day, batch in days.items():
             done.append(day)
-            if backlog and (marking or (len(days) > 1 and backlog.saves)):
-                progress = backlog.progress.after_days(backlog.taken, done)
-                if len(done) == len(days):
-                    progress = backlog.progress.after(max(backlog.taken, backlog.progress.frame))
+            if backlog and marking:
+                progress = backlog.after_days(done) if len(done) < len(days) else backlog.after_all()
                 batch = replace(batch, marks={backlog.mark: str(progress)})
             messages = sum(block.messages for block in batch.blocks)
             if not self._write(partial(self._write_batch, batch, messages), messages):
+                self._stored_days = set(done[:-1])
                 return False
         if backlog and marking:
-            backlog.stored(backlog.progress.after(backlog.taken))
+            backlog.stored()
             self.report.frame = backlog.progress.frame
         self.report.refused.update(self._refused)
         self._refused.clear()
@@ -357,16 +358,36 @@ class Worker:
             self._write_lines(fresh)
         self._kept -= len(self._kept_lines) - len(fresh)  # they were counted when they were stored
 
+    def _unstored(self, chunk: Chunk) -> Chunk:
+        """Without messages of days that are stored."""
+        if not self._stored_days:
+            return chunk
+        packets = list(chunk.packets())
+        kept = [index for index, each in enumerate(packets) if self._day(each, chunk) not in self._stored_days]
+        sender_of = [chunk.sender_of[index] for index in kept] if chunk.sender_of is not None else []
+        (rest,) = chunks_of(pack(chunk.received_us, chunk.senders, sender_of, [packets[index] for index in kept]))
+        return rest
+
+    def _day(self, packet: bytes, chunk: Chunk) -> int | None:
+        """Midnight of a message's day; None of what is none."""
+        try:
+            decoded = decode(packet, chunk.received_us)
+        except HepError:
+            return None
+        return decoded.time_us // DAY_US * DAY_US if decoded.payload_type == SIP else None
+
     def _save(self) -> None:
         """What came live and could not be stored, to the spool. What is in its frames already stays there."""
-        if not self._saving or self._backlog is None or not self._live:
+        if not self.saving or self._backlog is None or not self._live:
             return
         try:
             self._backlog.save(
                 [
                     pack(each.received_us, each.senders, each.sender_of or (), list(each.packets()))
                     for each in self._live
-                ]
+                    if each.lengths
+                ],
+                partly=bool(self._stored_days),
             )
         except OSError as error:
             lost = sum(len(each.lengths) for each in self._live)
