@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ringback import clock
 from ringback.events.store import EventStore, EventStoreError
+from ringback.hosts.service import FORGOTTEN_AFTER, STOPPED_FORGOTTEN_AFTER
 from ringback.sessions.ingest.status import read_collector_status
 from ringback.sessions.status.store import store_status
 
@@ -45,14 +47,16 @@ class StoreMetrics(Collector):
 
 
 class CollectorMetrics(Collector):
-    """What the collector counts, read from its status at each scrape; nothing where none ever ran."""
+    """What the collector counts, read from its status at each scrape; nothing where none ran for long."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
 
     def collect(self) -> Iterator[Metric]:
         status = read_collector_status(self._data)
-        if status is None:
+        if status is None or clock.from_us(status.updated_us) < clock.now() - (
+            STOPPED_FORGOTTEN_AFTER if status.stopped else FORGOTTEN_AFTER
+        ):
             return
         yield GaugeMetricFamily("ringback_collector_up", "1: the collector runs", value=status.running)
         yield CounterMetricFamily("ringback_hep_packets_received", "HEP packets received", value=status.received)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_files import DEPLOY, ROOT, VARIABLES, accepted
 
+from ringback import clock
 from ringback.checks import collector
 from ringback.metrics import CollectorMetrics
 from ringback.sessions.ingest.status import CollectorStatus, write_collector_status
@@ -63,7 +64,7 @@ def test_every_link_leads_to_a_heading() -> None:
 
 
 def test_the_figures_to_watch_are_told(tmp_path: Path) -> None:
-    write_collector_status(tmp_path, CollectorStatus(lost={"bad key": 1}))
+    write_collector_status(tmp_path, CollectorStatus(updated_us=clock.now_us(), lost={"bad key": 1}))
     names = {sample.name for metric in CollectorMetrics(tmp_path).collect() for sample in metric.samples}
     watched = set(re.findall(r"`(ringback_(?:hep|collector|spool)_\w+)`", TEXT))
     assert watched

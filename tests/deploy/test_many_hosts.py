@@ -5,6 +5,7 @@ Each host has a name, a data folder and, where docs/deploy.md gives one, a port 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -23,9 +24,13 @@ from databases import Postgres
 from opensearch_server import own_prefix, single_node
 from ringback import clock
 from ringback.sessions.capture.hep import encode
+from ringback.sessions.capture.pcap_writer import write_pcap
 from ringback.sessions.story import Sighting
+from ringback.sessions.uploads.api import PATH as UPLOAD
 from running import Server, command, serving, until
 from scenario import play
+
+pytestmark = pytest.mark.timeout(400)  # the first test also starts four servers, and perhaps a search engine
 
 CALL = """
     alice = 198.51.100.23:5060  ua=Yealink
@@ -189,6 +194,18 @@ def test_a_login_on_one_web_host_is_one_on_the_other_and_so_is_its_end(hosts: Ho
         assert token
         assert browser.post(f"{second}/logout", data={"csrf_token": token[1]}).status_code == 303
         assert browser.get(f"{first}/capture").status_code == 303, "the end of the login counts there too"
+
+
+def test_a_capture_uploaded_to_one_web_host_is_found_on_the_other(hosts: Hosts) -> None:
+    first, second = hosts.web
+    capture = io.BytesIO()
+    write_pcap(capture, play(CALL.replace("18660333777", "18665550100")).sightings)
+    headers = {"Authorization": f"Bearer {hosts.token}"}
+    taken = httpx2.post(f"{first.web}{UPLOAD}", content=capture.getvalue(), headers=headers, timeout=60)
+    assert taken.status_code == 200, taken.text
+    asked = "/api/v1/sessions?number=18665550100&from=2026-11-22T11:00:00Z&to=2026-11-22T13:00:00Z"
+    until(lambda: [row["outcome"] for row in hosts.get(second, asked).json()["sessions"]] == ["answered"])
+    assert not list((hosts.installation.folder / "web1" / "run" / "uploads").iterdir())
 
 
 def test_log_lines_are_taken_by_any_web_host_and_read_on_the_other(hosts: Hosts) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ringback import clock
 from ringback.events import StoreAway, StoreStatus, open_store
-from ringback.metrics import StoreMetrics
+from ringback.metrics import CollectorMetrics, StoreMetrics
+from ringback.sessions.ingest.status import CollectorStatus, write_collector_status
 from ringback.sessions.status.store import store_status
 
 
@@ -55,3 +57,18 @@ def test_figures_are_told_also_while_the_store_is_away() -> None:
     registry = CollectorRegistry()
     registry.register(StoreMetrics(Engine(0.0, away=True)))  # type: ignore[arg-type]
     assert b"ringback_store_up 0.0" in generate_latest(registry)
+
+
+@pytest.mark.parametrize(
+    ("days", "stopped", "told"),
+    [(0.0, False, "1.0"), (2.0, False, "0.0"), (8.0, False, None), (0.5, True, "0.0"), (2.0, True, None)],
+)
+def test_a_collector_of_long_ago_raises_no_alarm(
+    tmp_path: Path, days: float, stopped: bool, told: str | None
+) -> None:
+    updated_us = clock.now_us() - int(days * 86_400_000_000)
+    write_collector_status(tmp_path, CollectorStatus(updated_us=updated_us, stopped=stopped))
+    registry = CollectorRegistry()
+    registry.register(CollectorMetrics(tmp_path))
+    text = generate_latest(registry).decode()
+    assert (f"ringback_collector_up {told}" in text) if told else not text
