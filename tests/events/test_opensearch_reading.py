@@ -214,19 +214,25 @@ def test_what_is_too_long_for_an_index_is_found_all_the_same(store: EventStore) 
         leg(20, call_id="i" * 40_000),
         leg(21, numbers={long + "1": int(Role.FROM), "42": int(Role.TO)}),
         leg(22, keys={"icid:" + "k" * 40_000}),
+        leg(24, numbers={"\U0001f4de" * 300: int(Role.FROM)}, keys={"icid:" + "\U0001f4de" * 600}),
         leg(23, method="M" * 2000, agents=["g" * 2000], addresses=["h" * 2000]),
     ]
     write(store, *rows)
-    assert store.search(replace(ANY_TIME, start_us=rows[0].started_us)).rows == rows[::-1]
+    assert store.search(replace(ANY_TIME, start_us=rows[0].started_us)).rows == sorted(
+        rows, key=lambda row: -row.started_us
+    )
     assert found(store, call_id_prefix="i" * 1500) == ["i" * 40_000]
     assert found(store, call_id_prefix="i" * 1500 + "j") == []
     assert found(store, number=NumberPattern("91")) == found(store, number=NumberPattern(long, "prefix")) == ["21"]
     assert found(store, number=NumberPattern("91"), roles=int(Role.TO)) == []
-    assert found(store, number=NumberPattern("99991", "contains"), roles=int(Role.FROM)) == ["21"]
+    for match, text in (("contains", "99991"), ("prefix", long), ("suffix", long[1:] + "1"), ("exact", long + "1")):
+        assert found(store, number=NumberPattern(text, match), roles=int(Role.FROM)) == ["21"]
     assert found(store, keys=("icid:" + "k" * 40_000,)) == ["22"]
     assert found(store, keys=("icid:" + "k" * 39_999,)) == []
     assert found(store, methods=("M" * 2000,)) == found(store, agents=("g" * 2000,)) == ["23"]
     assert found(store, addresses=("h" * 1999 + "*",)) == ["23"]
+    assert found(store, number=NumberPattern("\U0001f4de" * 2)) == ["24"]
+    assert found(store, keys=("icid:" + "\U0001f4de" * 600,)) == ["24"]
     page = store.search(replace(ANY_TIME, outcomes=("answered",)), 2)
     assert len(page.rows) == 2
     assert page.cursor

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from ringback.events.store import DAY_US
 
@@ -18,10 +18,15 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 def text(time_us: int) -> str:
     """``2026.11.22``. Raises ValueError where no calendar goes."""
+    return _text(time_us // DAY_US)
+
+
+@lru_cache(maxsize=64)
+def _text(day: int) -> str:
     try:
-        return date.fromordinal(time_us // DAY_US + _EPOCH).strftime("%Y.%m.%d")
+        return date.fromordinal(day + _EPOCH).strftime("%Y.%m.%d")
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{time_us} µs is on no day") from error
+        raise ValueError(f"{day} days from 1970-01-01 is on no calendar") from error
 
 
 def midnight_us(day: str) -> int:
@@ -67,14 +72,6 @@ def segment(kind: str, day: str) -> str:
     return f"{kind}-{day.replace('.', '-')}"
 
 
-def of_segments(days: Sequence[str]) -> list[str]:
-    return sorted(set(days))
-
-
 def _clamped(time_us: int) -> date:
     day = time_us // DAY_US + _EPOCH
     return date.fromordinal(min(max(day, _EPOCH), date(9998, 12, 31).toordinal()))
-
-
-def now_day(now_us: int) -> str:
-    return datetime.fromtimestamp(now_us / 1e6, UTC).strftime("%Y.%m.%d")

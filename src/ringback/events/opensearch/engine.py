@@ -20,7 +20,7 @@ from ringback.events.opensearch.bulk import Action, Bulk, encoded
 from ringback.events.opensearch.client import CONNECT_S, Client, Deadline, Refused
 from ringback.events.opensearch.days import BLOCKS, COUNTS, LEGS, LOGS, Names
 from ringback.events.opensearch.reading import Hit, Reader, Search
-from ringback.events.opensearch.texts import LONGEST, digest, readable
+from ringback.events.opensearch.texts import USUAL, digest, readable
 from ringback.events.store import (
     DAY_US,
     Batch,
@@ -401,7 +401,7 @@ def _line(hit: Hit) -> LogRecord:
 
 
 def _checked(record: LogRecord) -> LogRecord:
-    if len(record.environment) > LONGEST // 2:
+    if len(record.environment) > USUAL:
         raise ValueError(f"an environment's name of {len(record.environment)} characters")
     return record
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ringback.events.opensearch.legs import letters_of
-from ringback.events.opensearch.texts import SEPARATOR, literal, storable, wild
+from ringback.events.opensearch.texts import SEPARATOR, USUAL_NUMBER, literal, storable, wild
 from ringback.events.store import LegQuery, NumberPattern
 
 Filter = dict[str, Any]
@@ -77,6 +77,8 @@ def _prefix(field: str, text: str) -> Filter:
 
 def _number(number: NumberPattern, roles: int) -> Filter:
     """`contains` asks every number of the day in turn: as the rarest way to ask it has no index of its own."""
+    if len(number.text) > USUAL_NUMBER:
+        return {"match_none": {}}  # only an odd leg has it
     field, text = "numbers", storable(number.text)
     if number.match == "suffix":
         field, text = "reversed", storable(number.text[::-1])

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from ringback.events.opensearch import days
-from ringback.events.opensearch.texts import LONGEST, LONGEST_NUMBER, SEPARATOR, digest, readable, storable
+from ringback.events.opensearch.texts import SEPARATOR, USUAL, USUAL_NUMBER, digest, readable, storable
 from ringback.events.store import LegQuery, LegRow, NumberPattern, call_hash
 
 _TEXTS = ("caller", "called", "phrase", "reason", "source", "destination")
 _FIGURES = ("answered_us", "messages", "trouble")
+_A = ord("a")
 _REF = re.compile(r"(\d{4}\.\d\d\.\d\d)/([A-Za-z0-9_-]{14})")
 
 
@@ -43,7 +44,7 @@ def tie(id_: str) -> int:
 
 
 def document(leg: LegRow, id_: str) -> bytes:
-    numbers = {number: _letters(roles) for number, roles in leg.numbers.items()}
+    numbers = {number: letters_of(roles) for number, roles in leg.numbers.items()}
     forwards = [storable(number) + SEPARATOR + letters for number, letters in numbers.items()]
     keys = [storable(key) for key in sorted(leg.keys)]
     addresses = [storable(address) for address in leg.addresses]
@@ -72,8 +73,8 @@ def document(leg: LegRow, id_: str) -> bytes:
     found.update({name: storable(text) for name in _TEXTS if (text := getattr(leg, name))})
     found.update({name: figure for name in _FIGURES if (figure := getattr(leg, name))})
     if (
-        max(map(len, forwards), default=0) > LONGEST_NUMBER
-        or max(map(len, (*words, *keys, *addresses, *agents))) > LONGEST
+        max(map(len, forwards), default=0) > USUAL_NUMBER
+        or max(map(len, (*words, *keys, *addresses, *agents))) > USUAL
     ):
         found["odd"] = True
     return orjson.dumps(found)
@@ -137,18 +138,9 @@ def matches(query: LegQuery, leg: LegRow) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def letters_of(roles: int) -> str:
-    return _letters(roles)
-
-
-def day_of(leg: LegRow) -> str:
-    return days.text(leg.started_us)
-
-
-_A = ord("a")
-
-
-def _letters(roles: int) -> str:
+    """A letter for each bit: ``ac`` for 5."""
     return "".join(chr(_A + bit) for bit in range(roles.bit_length()) if roles >> bit & 1)
 
 

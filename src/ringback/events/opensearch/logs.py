@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from ringback.events.opensearch.leg_query import ODD, Filter, any_of, interval, stored, terms
-from ringback.events.opensearch.texts import LONGEST, readable, storable
+from ringback.events.opensearch.texts import USUAL, readable, storable
 from ringback.events.store import LogQuery, LogRecord
 
 _TOKEN = re.compile(r"[^\W_]+")
@@ -30,7 +30,7 @@ def document(record: LogRecord, written_us: int, tie: int) -> dict[str, Any]:
     for name in _KEYS:
         if value := getattr(record, name):
             found[name] = storable(value)
-            if len(found[name]) > LONGEST:
+            if len(found[name]) > USUAL:
                 found["odd"] = True
     if record.fields:
         fields = {storable(name): storable(value) for name, value in record.fields.items()}
@@ -121,7 +121,7 @@ def _or_silent(field: str, values: tuple[str, ...]) -> Filter:
 def _flat(fields: dict[str, str]) -> bool:
     """Whether the engine can index them."""
     return len(fields) <= _MOST_FIELDS and all(
-        name and "\0" not in name and len(name) + len(value) <= LONGEST for name, value in fields.items()
+        name and "\0" not in name and len(name) + len(value) <= USUAL for name, value in fields.items()
     )
 
 

@@ -6,8 +6,10 @@ import re
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
 
-LONGEST_NUMBER = 400  # characters; escaped it fits the engine's longest regular expression
-LONGEST = 1024  # characters of a value that is indexed (`ignore_above`); a row with a longer one is `odd`
+# `ignore_above` of indexed values, in UTF-16 units; escaped, a number fits the engine's longest regular expression.
+LONGEST, LONGEST_NUMBER = 1024, 400
+# Characters, of which each is two units at most: a row with a longer value is `odd`.
+USUAL, USUAL_NUMBER = LONGEST // 2, LONGEST_NUMBER // 2
 SEPARATOR = "\U0010e001"  # in no stored text
 _ESCAPE = "\U0010e000"
 _SHIFT = 0x100000  # surrogates D800..DFFF are stored as private characters 10D800..10DFFF

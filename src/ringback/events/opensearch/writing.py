@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ringback.events.opensearch import days, legs
 from ringback.events.opensearch.bulk import Action, encoded
 from ringback.events.opensearch.days import BLOCKS, COUNTS, LEGS, Names
-from ringback.events.opensearch.texts import LONGEST, digest, storable
+from ringback.events.opensearch.texts import USUAL, digest, storable
 from ringback.events.store import Batch, BlockWrite, LegRow
 
 MOST_MESSAGES = 65_535
@@ -44,7 +44,7 @@ class Plan:
         self._block_days = [self._checked(block) for block in batch.blocks]
         self._content = digest(*self._contents(), size=16)
         for environment in {leg.environment for leg in self._legs} | {count[0] for count in batch.counts}:
-            if len(environment) > LONGEST // 2:
+            if len(environment) > USUAL:
                 raise ValueError(f"an environment's name of {len(environment)} characters")
 
     @property
@@ -131,12 +131,12 @@ class Plan:
         return day or days.text(block.started_us)
 
     def _contents(self) -> Iterator[str | bytes]:
-        for leg in self._legs:
-            yield self._places[id(leg)].id
-            yield f"{leg.messages} {leg.ended_us} {leg.outcome} {leg.code} {leg.trouble}"
+        yield repr([
+            (self._places[id(leg)].id, leg.messages, leg.ended_us, leg.outcome, leg.code, leg.trouble) for leg in self._legs
+        ])  # fmt: skip
+        yield repr(self._batch.counts)
         for block in self._batch.blocks:
             yield block.data
-        yield repr(self._batch.counts)
 
 
 def owner_of(marks: Iterable[str]) -> str:
