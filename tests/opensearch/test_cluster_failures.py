@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +114,11 @@ class Whole:
         name = self.ask("_cat/cluster_manager?h=node").strip()
         return next(at for at, node in enumerate(self.nodes.nodes) if node.name == name)
 
+    def hang(self, node: int) -> None:
+        process = self.nodes.nodes[node].process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+
     def refresh(self) -> None:
         """What was written is found."""
         self.ask(f"{self.prefix}-*/_refresh")
@@ -172,6 +178,7 @@ class Writer:
     """Writes calls as a worker does: what is refused is tried again until it is taken."""
 
     store: EventStore
+    first: int  # number of its first call
     written: list[Sighting] = field(default_factory=list)  # their write returned
     batches: int = 0
     errors: list[str] = field(default_factory=list)
@@ -180,7 +187,7 @@ class Writer:
     def run(self) -> None:
         """A hundred calls side by side: each batch has another part of every call."""
         table = LegTable(most=10_000)
-        number = 0
+        number = self.first
         while not self.stop.is_set():
             calls = [call(number + n) for n in range(100)]
             number += len(calls)
@@ -207,29 +214,44 @@ class Writer:
 
 
 def test_what_was_written_while_a_node_was_killed_is_all_there_and_once(whole: Whole) -> None:
-    with opened(whole.url) as store, ThreadPoolExecutor(1) as pool:
-        writer = Writer(store)
-        writing = pool.submit(writer.run)
-        try:
-            until(lambda: writing.done() or writer.batches >= 3)
-            whole.wait_until_green()
-            until(lambda: writing.done() or writer.batches >= 10)
-            whole.nodes.kill(whole.manager())
-            before = writer.batches
-            until(lambda: writing.done() or writer.batches >= before + 15, 120)
-        finally:
-            writer.stop.set()
-        writing.result()
-        assert '"number_of_nodes":2,' in whole.ask("_cluster/health")
+    with ExitStack() as stores, ThreadPoolExecutor(3) as pool:
+        writers = [Writer(stores.enter_context(opened(whole.url)), 100_000 * host) for host in range(3)]
+        writing = [pool.submit(writer.run) for writer in writers]
 
+        def until_written(more: int) -> None:
+            before = [writer.batches for writer in writers]
+
+            def enough() -> bool:
+                return all(each.batches >= was + more for each, was in zip(writers, before, strict=True))
+
+            until(lambda: enough() or any(each.done() for each in writing), 120)
+
+        try:
+            until_written(3)
+            whole.wait_until_green()
+            until_written(3)
+            victim = whole.manager()
+            whole.hang(victim)
+            time.sleep(1)  # now every writer waits for an answer
+            whole.nodes.kill(victim)
+            until_written(8)
+        finally:
+            for writer in writers:
+                writer.stop.set()
+        for each in writing:
+            each.result()
+        assert '"number_of_nodes":2,' in whole.ask("_cluster/health")
+        written = Counter(message for writer in writers for message in writer.written)
+        assert set(written.values()) == {1}
+
+        store = writers[0].store
         whole.refresh()
         legs = legs_of(store, THEN)
-        assert len(legs) == len(writer.written) // len(PLAYED)
+        assert len(legs) == written.total() // len(PLAYED)
         assert len({leg.call_id for leg in legs}) == len(legs)
         assert {leg.messages for leg in legs} == {len(PLAYED)}
         assert {leg.outcome for leg in legs} == {"answered"}
-        assert messages_of(store, legs) == Counter(writer.written)
-        assert set(Counter(writer.written).values()) == {1}
+        assert messages_of(store, legs) == written
         outcomes = [bucket.outcomes for bucket in store.histogram(THEN, 60_000_000, deadline_s=PATIENT_S)]
         assert sum(map(Counter, outcomes), Counter()) == {"answered": len(legs)}
         for at in (0, len(legs) // 2, -1):
@@ -331,9 +353,13 @@ def test_a_search_answers_in_full_or_says_why_not_while_nodes_die(
         readers = questions(store)
         stop = threading.Event()
 
+        def until_all(hold: Callable[[], bool]) -> None:
+            until(lambda: hold() or any(reader.wrong for reader in readers))
+            assert [reader.wrong for reader in readers] == [[]] * len(readers)
+
         def all_answered(more: int) -> None:
             before = [reader.whole for reader in readers]
-            until(lambda: all(reader.whole >= was + more for reader, was in zip(readers, before, strict=True)))
+            until_all(lambda: all(each.whole >= was + more for each, was in zip(readers, before, strict=True)))
 
         with ThreadPoolExecutor(len(readers)) as pool:
             running = [pool.submit(reader.run, stop) for reader in readers]
@@ -344,13 +370,12 @@ def test_a_search_answers_in_full_or_says_why_not_while_nodes_die(
                 all_answered(2)  # the other two have a copy of everything
                 told = [len(reader.errors) for reader in readers]
                 whole.nodes.kill((first + 1) % 3)  # the third alone has not everything
-                until(lambda: all(len(each.errors) > was + 2 for each, was in zip(readers, told, strict=True)))
+                until_all(lambda: all(len(each.errors) > was + 2 for each, was in zip(readers, told, strict=True)))
             finally:
                 stop.set()
             for done in running:
                 done.result()
-        for reader in readers:
-            assert not reader.wrong
+        assert not any(reader.wrong for reader in readers)
         for error in (error for reader in readers for error in reader.errors):
             assert re.search(WHY[type(error)], str(error), re.IGNORECASE), repr(error)
 
