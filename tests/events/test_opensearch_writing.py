@@ -161,6 +161,23 @@ def test_a_document_that_the_engine_refuses_is_told_and_the_others_are_stored(st
     assert counted(store) == {NOON: {"answered": 3}}
 
 
+def test_lines_are_stored_once_however_often_one_among_them_is_refused(store: EventStore, before: Between) -> None:
+    def refuse_one(asked: Asked, engine: Callable[[], Answer]) -> Answer:
+        answer = engine()
+        if "_bulk" in asked.path:
+            error = {"type": "mapper_parsing_exception", "reason": "not this one"}
+            answer.body.update(errors=True)
+            answer.body["items"][1] = {"index": {"status": 400, "error": error}}
+        return answer
+
+    before.interfere = refuse_one
+    records = [line(1, "a"), line(2, "b"), line(3, "c")]
+    for _ in range(3):
+        with pytest.raises(WriteRefused, match="not this one"):
+            store.write_logs(records)
+    assert lines(store) == ["a", "b", "c"]
+
+
 def test_a_full_disk_is_told_as_such(store: EventStore, engine: Engine) -> None:
     write(store, leg(1))
     indices = f"{engine.prefix}-*"

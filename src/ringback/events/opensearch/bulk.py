@@ -6,6 +6,7 @@ everything else was stored. Documents have ids of their own, so that sending one
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,10 @@ from ringback.events.store import EventStoreError, StoreAway, StoreFull, WriteRe
 
 CHUNK_BYTES = 5_000_000
 TIMEOUT_S = 30.0  # of one request
-TRIES = 8  # of what the engine has no time for: some ten seconds
+TRIES, PATIENCE_S = 8, 20.0  # for what the engine has no time for
 TRIES_AWAY = 3  # of an engine that does not answer
 _FIRST_PAUSE_S = 0.1
+_PRIMARY = "10s"  # a shard whose node went is waited for as long
 _REASONS_TOLD = 3
 
 
@@ -44,7 +46,7 @@ class Bulk:
 
     def __init__(self, client: Client, *, refresh: bool) -> None:
         self._client = client
-        self._params = {"filter_path": "errors,items.*.status,items.*.error"}
+        self._params = {"filter_path": "errors,items.*.status,items.*.error", "timeout": _PRIMARY}
         if refresh:
             self._params["refresh"] = "true"
         self.refused: list[str] = []
@@ -61,7 +63,7 @@ class Bulk:
             raise WriteRefused(f"{len(self.refused)} documents were refused for good, the rest is stored: {reasons}")
 
     def _send(self, chunk: list[Action]) -> None:
-        tries, pause = 0, _FIRST_PAUSE_S
+        tries, pause, began = 0, _FIRST_PAUSE_S, time.monotonic()
         while True:
             tries += 1
             try:
@@ -71,7 +73,7 @@ class Bulk:
                 reason, most = str(error), TRIES_AWAY
             if not chunk:
                 return
-            if tries >= most:
+            if tries >= most or time.monotonic() - began > PATIENCE_S:
                 raise StoreAway(f"the event store took no write in {tries} tries: {reason}")
             pause = paused(pause)
 

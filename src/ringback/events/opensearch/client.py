@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -124,7 +125,9 @@ class Client:
                 f"{self.address.shown}: TLS failed ({error.error}); ca=FILE in RINGBACK_EVENTS_URL names the authority"
             ) from None
         except Unreachable as error:
-            raise StoreAway(f"the event store at {self.address.shown} does not answer: {error.error}") from None
+            raise StoreAway(
+                f"the event store at {self.address.shown} does not answer: {_plain(error.error)}"
+            ) from None
         except TransportError as error:
             raise self._refused(error) from None
         except (OpenSearchException, ValueError, AttributeError) as error:  # the last: JSON that is no object
@@ -169,6 +172,11 @@ def _opened(address: Address) -> OpenSearch:
         )  # fmt: skip
     except (OSError, ValueError, OpenSearchException) as error:
         raise EventStoreError(f"RINGBACK_EVENTS_URL: {error}") from None
+
+
+def _plain(told: str) -> str:
+    """Without the objects of the client that stand before the reason."""
+    return re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): ", "", told)
 
 
 def paused(seconds: float) -> float:

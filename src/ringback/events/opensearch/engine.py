@@ -6,7 +6,7 @@ import binascii
 import threading
 import uuid
 from base64 import b64decode
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -69,9 +69,7 @@ class OpenSearchEventStore:
         self._preparing = threading.Lock()
         self._written_us = 0
         self._going_on: set[str] = set()  # owners of marks whose batches are written here
-        self._unsure: OrderedDict[str, str] = (
-            OrderedDict()
-        )  # content of a failed write -> its token, for the next try
+        self._unsure: dict[str, str] = {}  # content of a failed write -> its token, for the next try
         with suppress(StoreAway, SearchTimedOut):  # told by the first call that needs it
             self._prepare(Deadline(2 * CONNECT_S))
 
@@ -220,13 +218,17 @@ class OpenSearchEventStore:
         """The engine is known and has the templates. Raises StoreAway, EventStoreError."""
         if self._reader.flavour:
             return
-        with self._preparing:
-            try:
+        if not self._preparing.acquire(timeout=deadline.left()):
+            raise deadline.passed()
+        try:
+            if not self._reader.flavour:
                 flavour = templates.flavour(self._client, deadline)
                 templates.install(self._client, self._names, flavour, deadline)
-            except Refused as error:
-                raise StoreAway(f"{self._address.shown} is not ready: {error}") from None
-            self._reader.flavour = flavour
+                self._reader.flavour = flavour
+        except Refused as error:
+            raise StoreAway(f"{self._address.shown} is not ready: {error}") from None
+        finally:
+            self._preparing.release()
 
     def _ready(self, deadline_s: float) -> Deadline:
         deadline = Deadline(deadline_s)
@@ -284,13 +286,13 @@ class OpenSearchEventStore:
                 raise StoreAway(f"the event store at {self._address.shown} does not answer: {error}") from None
             for actions in stages:
                 bulk.send(actions)
+            bulk.check()
         except EventStoreError:
             self._unsure[content] = token
             if len(self._unsure) > _MOST_UNSURE:
-                self._unsure.popitem(last=False)
+                del self._unsure[next(iter(self._unsure))]
             raise
         self._unsure.pop(content, None)
-        bulk.check()
 
     def _legs(
         self, query: LegQuery, place: cursors.Place | None, count: int, deadline: Deadline
