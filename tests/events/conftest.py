@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,46 +16,35 @@ from ringback.events.sqlite import entries, segment_writer
 OpenStore = Callable[[], EventStore]
 
 
-@contextmanager
-def sqlite(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    yield f"sqlite:{path / 'events'}"
+def sqlite(request: pytest.FixtureRequest) -> str:
+    return f"sqlite:{request.getfixturevalue('tmp_path') / 'events'}"
 
 
-@contextmanager
-def sqlite_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def sqlite_in_small_pieces(request: pytest.FixtureRequest) -> str:
     """A few rows do what a few hundred thousand do otherwise: fill slices, and pages of a search."""
+    monkeypatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setattr(segment_writer, "SLICE_ROWS", 3)
     monkeypatch.setattr(entries, "_FIRST_ROWS", 2)
     monkeypatch.setattr(entries, "_MORE_ROWS", 5)
-    with sqlite(path, monkeypatch) as url:
-        yield url
+    return sqlite(request)
 
 
-@contextmanager
-def real_engine() -> Iterator[Engine]:
-    with single_node() as url, own_prefix(url) as prefix:
-        yield Engine(url, prefix)
-        httpx2.delete(f"{url}/_index_template/{prefix}-*", timeout=60)
+def opensearch(request: pytest.FixtureRequest) -> str:
+    engine: Engine = request.getfixturevalue("engine")
+    return engine.url
 
 
-@contextmanager
-def opensearch(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with real_engine() as engine:
-        yield engine.url
-
-
-@contextmanager
-def opensearch_in_small_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def opensearch_in_small_pieces(request: pytest.FixtureRequest) -> str:
     """Answers of a few rows and requests of a few documents do what many thousand do otherwise."""
+    monkeypatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setattr(reading, "PAGE", 3)
     monkeypatch.setattr(reading, "BUCKETS", 2)
     monkeypatch.setattr(leg_query, "MOST_TERMS", 2)
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 2000)
-    with opensearch(path, monkeypatch) as url:
-        yield url
+    return opensearch(request)
 
 
-ENGINES: dict[str, Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[str]]] = {
+ENGINES: dict[str, Callable[[pytest.FixtureRequest], str]] = {
     "sqlite": sqlite,
     "sqlite in small pieces": sqlite_in_small_pieces,
     "opensearch": opensearch,
@@ -66,24 +53,24 @@ ENGINES: dict[str, Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[s
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStore]:
+def opened(request: pytest.FixtureRequest, open_url: Callable[[str], EventStore]) -> OpenStore:
     """Opens one and the same store, as often as asked: as another process would."""
-    stores: list[EventStore] = []
-    with ENGINES[request.param](tmp_path, monkeypatch) as url:
+    url = ENGINES[request.param](request)
+    return lambda: open_url(url)
 
-        def open_() -> EventStore:
-            stores.append(open_store(url))
-            return stores[-1]
 
-        yield open_
-        for store in stores:
-            store.close()
+@pytest.fixture(scope="session")
+def node() -> Iterator[Engine]:
+    """Held for all tests of this process, which share its prefix: the templates are made once."""
+    with single_node() as url, own_prefix(url) as prefix:
+        yield Engine(url, prefix)
+        httpx2.delete(f"{url}/_index_template/{prefix}*", timeout=60)
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    with real_engine() as engine:
-        yield engine
+def engine(node: Engine) -> Iterator[Engine]:
+    yield node
+    node.ask("DELETE", f"{node.prefix}*?expand_wildcards=all")
 
 
 @pytest.fixture
