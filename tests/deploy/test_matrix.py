@@ -131,5 +131,4 @@ def test_a_call_is_found_explained_and_shared_whichever_stores_keep_it(
         assert server.stop() == 0
         assert not any(psutil.pid_exists(process.pid) for process in roles.values())
     logged = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    assert logged
     assert not [line for line in logged if line["level"] == "error"]
