@@ -35,9 +35,9 @@ def opensearch(request: pytest.FixtureRequest) -> str:
 
 
 def opensearch_in_small_pieces(request: pytest.FixtureRequest) -> str:
-    """Answers of a few rows and requests of a few documents do what many thousand do otherwise."""
+    """Answers of some rows and requests of a few documents do what many thousand do otherwise."""
     monkeypatch = request.getfixturevalue("monkeypatch")
-    monkeypatch.setattr(reading, "PAGE", 3)
+    monkeypatch.setattr(reading, "PAGE", 19)
     monkeypatch.setattr(reading, "BUCKETS", 2)
     monkeypatch.setattr(leg_query, "MOST_TERMS", 2)
     monkeypatch.setattr(bulk, "CHUNK_BYTES", 2000)
