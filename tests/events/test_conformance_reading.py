@@ -26,6 +26,8 @@ from ringback.events import (
 
 OpenStore = Callable[[], EventStore]
 
+PATIENT_S = 60.0  # two cores may be shared with much else
+
 
 def keyed(
     store: EventStore, *keys: str, start: int = MIDNIGHT, end: int = MIDNIGHT + DAY_US, limit: int = 200
@@ -389,12 +391,12 @@ def test_readers_and_writers_do_not_disturb_each_other(opened: OpenStore) -> Non
         try:
             while not done.is_set():
                 whole = list(stored)
-                rows = reader.search(ANY_TIME, 2000).rows
+                rows = reader.search(ANY_TIME, 2000, deadline_s=PATIENT_S).rows
                 assert len(rows) >= seen
                 legs = Counter(row.call_id.rpartition(" ")[0] for row in rows)
                 assert {legs[batch] for batch in whole} <= {20}
                 seen = len(rows)
-                assert len(reader.blocks(rows[:20])) == len(rows[:20])
+                assert len(reader.blocks(rows[:20], deadline_s=PATIENT_S)) == len(rows[:20])
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
@@ -408,4 +410,4 @@ def test_readers_and_writers_do_not_disturb_each_other(opened: OpenStore) -> Non
     for thread in readers:
         thread.join()
     assert not failures
-    assert len(reader.search(ANY_TIME, 5000).rows) == 1600
+    assert len(reader.search(ANY_TIME, 5000, deadline_s=PATIENT_S).rows) == 1600

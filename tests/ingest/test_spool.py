@@ -100,7 +100,7 @@ def test_a_damaged_byte_costs_its_own_frame_at_most(data: st.DataObject) -> None
         frames = written(Path(folder), contents)
         (path,) = Path(folder).glob("*.spool")
         whole = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(whole) - 1))
+        at = data.draw(st.integers(0, 9999)) % len(whole)  # a compressed frame may be a byte longer another time
         whole[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(whole)
         hit = next(n for n, frame in enumerate(frames, 1) if frame.offset <= at < frame.offset + frame.size)
