@@ -40,7 +40,7 @@ def opensearch_in_small_pieces(request: pytest.FixtureRequest) -> str:
     monkeypatch.setattr(reading, "PAGE", 19)
     monkeypatch.setattr(reading, "BUCKETS", 2)
     monkeypatch.setattr(leg_query, "MOST_TERMS", 2)
-    monkeypatch.setattr(bulk, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 10_000)
     return opensearch(request)
 
 
