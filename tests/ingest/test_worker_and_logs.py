@@ -10,7 +10,16 @@ from collecting import EVER, PHONE, options, packets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ringback.events import Batch, EventStore, EventStoreError, LogQuery, LogRecord, StoreFull, open_store
+from ringback.events import (
+    Batch,
+    EventStore,
+    EventStoreError,
+    LogQuery,
+    LogRecord,
+    StoreFull,
+    WriteRefused,
+    open_store,
+)
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.ingest import logs, worker
 from ringback.sessions.ingest.chunks import Chunk, pack, read_chunk, worker_of
@@ -121,6 +130,19 @@ def test_a_store_that_stays_broken_costs_a_counted_batch_and_the_next_is_tried(t
     tried.flush()
     assert (tried.report.stored, dict(tried.report.refused)) == (0, {"store failed": 20})
     assert tried.report.problem == "it is broken"
+    fed(tried, 5, start=20)
+    tried.flush()
+    assert (tried.report.stored, tried.report.problem) == (5, "")
+    store.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_the_store_will_never_take_is_counted_and_holds_up_nothing(tmp_path: Path) -> None:
+    store = Refusing(open_store(f"sqlite:{tmp_path}"), WriteRefused("1 document was refused"), 1)
+    tried = Worker(Configuration(0, "", None, "console"), cast("EventStore", store), DEFAULT_RULES)
+    fed(tried, 20)
+    tried.flush()
+    assert (store.tries, tried.report.stored, dict(tried.report.refused)) == (1, 0, {"store refused": 20})
     fed(tried, 5, start=20)
     tried.flush()
     assert (tried.report.stored, tried.report.problem) == (5, "")

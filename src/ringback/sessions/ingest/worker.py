@@ -29,7 +29,7 @@ import orjson
 import structlog
 
 from ringback import clock
-from ringback.events import Batch, EventStore, EventStoreError, LogRecord, StoreFull, open_store
+from ringback.events import Batch, EventStore, EventStoreError, LogRecord, StoreFull, WriteRefused, open_store
 from ringback.logs import configure_logs
 from ringback.sessions.capture.hep import SIP, HepError, decode
 from ringback.sessions.capture.hep_logs import to_log
@@ -335,7 +335,14 @@ class Worker:
 
     def _write(self, write: Callable[[], None], packets: int) -> bool:
         """False where the spool is to have what could not be written; what nobody takes is counted."""
-        if self._persist(write):
+        try:
+            persisted = self._persist(write)
+        except WriteRefused as error:
+            _log.error("the event store refuses a part of a batch for good", problem=str(error))
+            self.report.refused["store refused"] += packets  # how many of them is not known: all are told as lost
+            self._table = self._new_table()
+            return True
+        if persisted:
             self._count()
             return True
         if not self._patient and self._backlog and self._backlog.saves:
@@ -396,12 +403,15 @@ class Worker:
         self._live = []
 
     def _persist(self, write: Callable[[], None]) -> bool:
-        """Tries until it is done; False when it was given up."""
+        """Tries until it is done; False when it was given up. Raises WriteRefused, for that no trying helps."""
         tries = 0
         pause = RETRY_SECONDS
         while True:
             try:
                 write()
+            except WriteRefused:
+                self.report.problem = ""
+                raise
             except EventStoreError as error:
                 if not self.report.problem:
                     _log.error("the event store cannot be written, trying again", problem=str(error))

@@ -68,6 +68,11 @@ REASONS: dict[str, tuple[bool, str, str]] = {
         "The store refused a batch for so long that it was given up.",
         "Look at the problem told above, and at the disk.",
     ),
+    "store refused": (
+        False,
+        "The store will never take a part of these batches; how much of them is missing is not known.",
+        "The collector's log names the documents and the reason.",
+    ),
     "bad key": (
         False,
         "The authentication key is missing or another one.",
