@@ -16,7 +16,7 @@ import httpx2
 
 from scripts.opensearch.distribution import CACHE, VERSION, assembled, java, last
 
-PATIENCE_S = 110.0  # to start; two cores may be shared with much else
+PATIENCE_S = 180.0  # to start; two cores may be shared with much else
 CLASSES = CACHE / "classes.jsa"
 # For a server that lives for minutes: the first compiler only, one thread for the collector.
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")

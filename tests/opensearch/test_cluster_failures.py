@@ -43,7 +43,7 @@ from ringback.sessions.story import Hop, Sighting
 from running import Server, serving, until
 from scenario import START_US, play
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(480)
 
 HOUR_US = 3_600_000_000
 THEN = LegQuery(("default",), START_US - HOUR_US, START_US + HOUR_US)
