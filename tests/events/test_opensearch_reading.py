@@ -92,6 +92,18 @@ def test_an_engine_that_has_no_time_just_now_is_asked_again(store: EventStore, b
     assert found(store) == ["3", "2", "1"]
 
 
+def test_a_node_that_dies_in_the_middle_of_a_search_is_asked_around(store: EventStore, before: Between) -> None:
+    cause = {"type": "node_disconnected_exception", "reason": "[n3][127.0.0.1:9300] disconnected"}
+    gone = Answer(500, {"error": {"root_cause": [cause], "type": cause["type"], "reason": cause["reason"]}})
+    deaths = iter([gone])
+
+    def interfere(asked: Asked, engine: Callable[[], Answer]) -> Answer:
+        return (next(deaths, None) if "_search" in asked.path else None) or engine()
+
+    before.interfere = interfere
+    assert found(store) == ["3", "2", "1"]
+
+
 def test_an_engine_that_says_no_is_believed(store: EventStore, before: Between, open_url: OpenStore) -> None:
     said = {"error": {"type": "security_exception", "reason": "no permissions for [indices:data/read/search]"}}
     before.interfere = lambda asked, engine: Answer(403, said)

@@ -153,7 +153,7 @@ class Reader:
             try:
                 return self._client.read("POST", path, deadline, body, **params)
             except Refused as error:
-                if error.status != 503 or time.monotonic() > until or deadline.left() < pause:
+                if not _passes(error) or time.monotonic() > until or deadline.left() < pause:
                     raise
             pause = paused(pause)
 
@@ -205,6 +205,12 @@ class _told:  # noqa: N801 - reads as the statement that it is
         if error.status >= 500 or error.status == 404:
             raise unreadable(self._indices or "a search", error) from None
         raise EventStoreError(f"the engine refused to search: {error}") from None
+
+
+def _passes(error: Refused) -> bool:
+    """A node that died in the middle of a search: its shards have copies elsewhere, as soon as the cluster knows."""
+    about = f"{error.kind} {error.reason}".lower()
+    return error.status == 503 or "disconnected" in about or "not connected" in about
 
 
 def _after(place: tuple[int, ...] | None) -> dict[str, Any]:
