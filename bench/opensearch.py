@@ -9,6 +9,7 @@ BENCH_OPENSEARCH_MESSAGES (150,000) and BENCH_OPENSEARCH_RATE (12,000 a second o
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -38,6 +39,7 @@ MESSAGES = int(os.environ.get("BENCH_OPENSEARCH_MESSAGES", "150000"))
 RATE = int(os.environ.get("BENCH_OPENSEARCH_RATE", "12000"))
 WARM_UP = 30_000
 WRITERS = 2
+RUNS = 2  # the faster counts
 LEASE_S = 35.0  # so long the engine keeps what was replaced, for a copy that might come back
 MESSAGES_A_CALL = 13
 HEAP_MIB = 1024
@@ -68,7 +70,11 @@ def run() -> None:
     ):
         for name, write in WAYS.items():
             written(node, f"warm-{name}", write, WARM_UP)
-        spent = {name: written(node, name, write, MESSAGES) for name, write in WAYS.items()}
+        spent: dict[str, Spent] = {}
+        for turn in range(RUNS):  # in turn: the JVM grows quicker with time, and what else the machine does meets all
+            for name, write in WAYS.items():
+                taken = written(node, f"{name}-{turn}", write, MESSAGES)
+                spent[name] = min(taken, spent.get(name, taken), key=lambda each: each.seconds)
         time.sleep(LEASE_S)
         print(
             f"{MESSAGES:,} messages, {RATE:,} a second of their time; {WRITERS} writers, {os.cpu_count()} cores in all"
@@ -78,7 +84,7 @@ def run() -> None:
         )
         sizes = {}
         for name, taken in spent.items():
-            sizes[name], documents = weighed(node, name)
+            sizes[name], documents = weighed(node, f"{name}-{RUNS - 1}")
             print(
                 f"{name:28}{MESSAGES / taken.seconds:12,.0f}{sizes[name] / MESSAGES:11.0f}{documents:11,}"
                 f"{taken.writers_s:16.1f}{taken.engine_s:15.1f}"
@@ -124,6 +130,7 @@ def weighed(node: Node, index: str) -> tuple[int, int]:
 def writer(url: str, index: str, write: Write, count: int, number: int, start: Barrier, told: Any) -> None:
     """Its share of the Call-IDs, as a worker of the collector has one."""
     sent = [packet for packet in packets(count) if worker_of(packet, WRITERS) == number]
+    gc.disable()  # as the collector's workers do, and for both ways
     start.wait()
     cpu = time.process_time()
     write(url, index, sent)
