@@ -10,17 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 
+from bench.search import measure
 from bench.traffic import HepStream, traffic
 from ringback.clock import now_us
 from ringback.events import open_store
@@ -166,16 +166,3 @@ def ask(client: httpx2.Client, numbers: list[str], runs: int) -> None:
         "API: open what was found; target p95 100 ms", runs, lambda: get(f"/api/v1/sessions/{choice(found)}"), limit
     )
     measure("page: open what was found", runs, lambda: get(f"/sessions/{choice(found)}"), limit)
-
-
-def measure(name: str, runs: int, question: Callable[[], object], limit: float = 0.0) -> float:
-    """Prints and returns the 95th percentile, in milliseconds."""
-    took = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        question()
-        took.append((time.perf_counter() - began) * 1000)
-    p95 = statistics.quantiles(took, n=20)[-1]
-    ratio = f"{p95 / limit:7.1f} × limit" if limit else ""
-    print(f"  {name:58} p50 {statistics.median(took):8.2f} ms   p95 {p95:8.2f} ms {ratio}", flush=True)
-    return p95
