@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ringback import clock
+from ringback.events.cursors import checked_limit
 from ringback.events.opensearch import cursor as cursors
 from ringback.events.opensearch import days, leg_query, legs, logs, segments, templates, writing
 from ringback.events.opensearch.address import Address
@@ -109,7 +110,7 @@ class OpenSearchEventStore:
     def search(
         self, query: LegQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LegPage:
-        limit = cursors.checked_limit(limit)
+        limit = checked_limit(limit)
         place = cursors.parsed(cursor, query, len(_NEWEST))
         deadline = self._ready(deadline_s)
         found: list[LegRow] = []
@@ -180,7 +181,7 @@ class OpenSearchEventStore:
     def search_logs(
         self, query: LogQuery, limit: int = 500, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LogPage:
-        limit = cursors.checked_limit(limit)
+        limit = checked_limit(limit)
         place = cursors.parsed(cursor, query, len(_LOG_SORT))
         deadline = self._ready(deadline_s)
         if not query.environments or query.start_us >= query.end_us:

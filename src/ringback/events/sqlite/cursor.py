@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import struct
 from dataclasses import dataclass
 
-from ringback.events.store import BadCursor, LegQuery, LogQuery
+from ringback.events.cursors import opened, sealed
+from ringback.events.store import LegQuery, LogQuery
 
 _SHAPE = struct.Struct("<qqH")
 _MAC_BYTES = 8
@@ -34,30 +32,9 @@ class Place:
 
 
 def written(place: Place, query: LegQuery | LogQuery) -> str:
-    body = _SHAPE.pack(place.midnight_us, place.id, place.part)
-    return base64.urlsafe_b64encode(body + _mac(body, query)).decode()
-
-
-def checked_limit(limit: int) -> int:
-    """Raises ValueError for a page of nothing: its cursor would lead nowhere."""
-    if limit < 1:
-        raise ValueError(f"a page of {limit} rows")
-    return limit
+    return sealed(_SHAPE.pack(place.midnight_us, place.id, place.part), query, _MAC_BYTES)
 
 
 def parsed(text: str | None, query: LegQuery | LogQuery) -> Place | None:
     """Raises BadCursor for what is no cursor of this query."""
-    if text is None:
-        return None
-    try:
-        data = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise BadCursor("not a cursor; start from the first page") from error
-    body, mac = data[: _SHAPE.size], data[_SHAPE.size :]
-    if len(body) != _SHAPE.size or mac != _mac(body, query):
-        raise BadCursor("the cursor is none of this search; start from the first page")
-    return Place(*_SHAPE.unpack(body))
-
-
-def _mac(body: bytes, query: LegQuery | LogQuery) -> bytes:
-    return hashlib.blake2b(repr(query).encode(errors="surrogatepass") + body, digest_size=_MAC_BYTES).digest()
+    return None if text is None else Place(*_SHAPE.unpack(opened(text, query, _SHAPE.size, _MAC_BYTES)))

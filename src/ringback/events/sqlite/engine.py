@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from ringback import clock
+from ringback.events.cursors import checked_limit
 from ringback.events.sqlite import chains, leg_search, logs, rollups
 from ringback.events.sqlite import cursor as cursors
 from ringback.events.sqlite.cursor import Place
@@ -82,7 +83,7 @@ class SqliteEventStore:
     def search(
         self, query: LegQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LegPage:
-        deadline, limit = Deadline(deadline_s), cursors.checked_limit(limit)
+        deadline, limit = Deadline(deadline_s), checked_limit(limit)
         place = cursors.parsed(cursor, query)
         found: list[tuple[Place, LegRow]] = []
         for midnight, files in reversed(self._days("sip", query.start_us, query.end_us)):
@@ -163,7 +164,7 @@ class SqliteEventStore:
     def search_logs(
         self, query: LogQuery, limit: int = 500, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LogPage:
-        deadline, limit = Deadline(deadline_s), cursors.checked_limit(limit)
+        deadline, limit = Deadline(deadline_s), checked_limit(limit)
         place = cursors.parsed(cursor, query)
         backwards = query.newest_first
         days = self._days("log", query.start_us, query.end_us)

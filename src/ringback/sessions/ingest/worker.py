@@ -49,9 +49,7 @@ BATCH_MESSAGES = 65_536
 BATCH_BYTES = 48 * 1024 * 1024
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 10.0
-TRIES = (
-    30  # of a batch that the store refuses for another reason than want of space and no spool has room for what comes
-)
+TRIES = 30  # of a batch that the store refuses for another reason than want of space, where no spool has room
 ORPHAN_SECONDS = 12.0  # that a worker whose collector has died waits for the store
 NICENESS = 5  # the receiver goes first: what it does not take in time nobody can store later
 MOST_SEEN = 1000  # pairs of sender and capture agent told apart
