@@ -177,7 +177,7 @@ def test_people_who_do_everything_at_once_wait_for_each_other_and_never_for_ever
     engine: Engine, hosts: list[Engine], frozen: Clock
 ) -> None:
     """Nothing but what is fit to be shown is raised: no deadlock, no lost row, no constraint."""
-    ann = Principal("user", "ann", ("default",), 1)
+    ann = Principal("user", "ann", ("default",), frozenset(), 1)
     with unit_of_work(engine) as work:
         token = create_token(work, "crm")
         work.execute(update(ApiToken).values(last_used_at=frozen.now - timedelta(days=1)))

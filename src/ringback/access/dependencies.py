@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends
 from sqlalchemy import Engine
 from starlette.requests import Request
 
+from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.access.service import LIFE, Visitor, principal_of_login
 from ringback.access.tokens import principal_of_token
@@ -39,6 +40,17 @@ class CsrfRefused(Problem):
 
     def __init__(self, detail: str) -> None:
         super().__init__(403, detail)
+
+
+class NotAllowed(Problem):
+    """Signed in, but not for this."""
+
+    def __init__(self, permission: Permission) -> None:
+        super().__init__(
+            403,
+            f"You are signed in without the permission {permission}. An administrator can give you a role that has it.",
+            title="Not allowed",
+        )
 
 
 def records(request: Request) -> Engine:
@@ -88,6 +100,21 @@ async def require_user(
         yield principal
     finally:
         await request.close()  # the files of a form that was read for its token
+
+
+def may(*permissions: Permission) -> Any:
+    """A dependency like `require_user` of who may do all of this: `Annotated[Principal, may(Permission.AUDIT_READ)]`.
+
+    Raises NotAllowed, besides what `require_user` raises.
+    """
+
+    def check(principal: RequiredUser) -> Principal:
+        for permission in permissions:
+            if not principal.may(permission):
+                raise NotAllowed(permission)
+        return principal
+
+    return Depends(check)
 
 
 CurrentUser = Annotated[Principal | None, Depends(current_user)]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from ringback.access.permissions import Permission
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -13,9 +15,18 @@ class Principal:
 
     kind: Literal["user", "token"]
     name: str
-    environments: tuple[str, ...]  # what may be seen
-    user_id: int | None = None  # of a person
+    environments: tuple[str, ...]  # what may be seen: the one chosen first
+    permissions: frozenset[Permission]
+    user_id: int | None = None  # of a person; of who owns the token
     csrf_token: str = field(default="", repr=False)  # forms made for this login carry it
+
+    def may(self, permission: Permission) -> bool:
+        return permission in self.permissions
+
+    @property
+    def sees_personal(self) -> bool:
+        """Else numbers, names, addresses and SIP identities are masked, exports included."""
+        return Permission.PERSONAL_READ in self.permissions
 
 
 @dataclass(frozen=True, slots=True)

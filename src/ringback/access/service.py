@@ -18,6 +18,7 @@ from sqlalchemy import Engine, delete, select, update
 from ringback import clock
 from ringback.access import passwords, queries, throttle
 from ringback.access.models import LoginSession, User
+from ringback.access.permissions import PERMISSIONS, Role
 from ringback.access.schemas import AccessError, Principal, WrongCredentials
 from ringback.records.engine import UnitOfWork, do_in_unit_of_work, reading, unit_of_work
 
@@ -115,7 +116,9 @@ def principal_of_login(engine: Engine, secret: str) -> Principal | None:
             seen = update(LoginSession).where(LoginSession.id_hash == login.id_hash, LoginSession.seen_at < now)
             work.execute(seen.values(seen_at=now))
     user = login.user
-    return Principal("user", user.name, (user.environment,), user.id, csrf_token(secret))
+    return Principal(
+        "user", user.name, (user.environment,), PERMISSIONS[Role.ADMINISTRATOR], user.id, csrf_token(secret)
+    )
 
 
 def change_password(engine: Engine, principal: Principal, current: str, new: str, visitor: Visitor) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, update
 from ringback import clock
 from ringback.access import queries
 from ringback.access.models import ApiToken
+from ringback.access.permissions import PERMISSIONS, Role
 from ringback.access.schemas import AccessError, Principal, TokenInfo
 from ringback.access.service import TOUCH_EVERY, secret_hash
 from ringback.records.engine import UnitOfWork, reading, unit_of_work
@@ -74,4 +75,4 @@ def principal_of_token(engine: Engine, token: str) -> Principal | None:
     if row.last_used_at is None or now >= row.last_used_at + TOUCH_EVERY:
         with unit_of_work(engine) as work:
             work.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
-    return Principal("token", row.name, (row.environment,))
+    return Principal("token", row.name, (row.environment,), PERMISSIONS[Role.API])

@@ -1,0 +1,65 @@
+"""What a person or program may do. A role is a named set of permissions; a token's scopes are permissions too."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """`<what>.<how>`; the words are those of the API, of tokens' scopes and of the page of roles."""
+
+    SESSIONS_READ = "sessions.read"
+    SESSIONS_EXPORT = "sessions.export"  # pcap, text, JSON of a session
+    SESSIONS_SHARE = "sessions.share"  # links for people without a login
+    CAPTURES_WRITE = "captures.write"  # upload of captures
+    LOGS_WRITE = "logs.write"  # log lines over HTTP
+    CAPTURE_READ = "capture.read"  # the state of collectors, spool and stores
+    CUSTOMERS_READ = "customers.read"  # customers, accounts and what is theirs: add-ons, commitments, CPE, DID, SIM
+    CUSTOMERS_WRITE = "customers.write"
+    CATALOGUE_READ = "catalogue.read"  # products, tariffs, rates, access policies
+    CATALOGUE_WRITE = "catalogue.write"
+    NETWORK_READ = "network.read"  # nodes, connections, CPE profiles
+    NETWORK_WRITE = "network.write"
+    AUDIT_READ = "audit.read"
+    AUDIT_VERIFY = "audit.verify"
+    CONFIGURATION_READ = "configuration.read"
+    CONFIGURATION_WRITE = "configuration.write"
+    USERS_READ = "users.read"
+    USERS_WRITE = "users.write"  # people, their roles and tokens
+    ENVIRONMENTS_WRITE = "environments.write"  # environments, and which traffic is whose
+    PERSONAL_READ = "personal.read"  # numbers, names, addresses and SIP identities in clear; else masked
+    TOKENS_OWN = "tokens.own"  # make tokens for oneself
+
+
+class Role(StrEnum):
+    ADMINISTRATOR = "administrator"
+    BILLING = "billing"
+    SUPPORT = "support"
+    NOC = "noc"
+    READ_ONLY = "read-only"
+    API = "api"  # no login: only its tokens work
+
+
+_P = Permission
+_TRACE = {_P.SESSIONS_READ, _P.SESSIONS_EXPORT, _P.SESSIONS_SHARE}
+_LOOK = {_P.SESSIONS_READ, _P.CUSTOMERS_READ, _P.CATALOGUE_READ, _P.NETWORK_READ, _P.AUDIT_READ, _P.CONFIGURATION_READ}
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.ADMINISTRATOR: frozenset(Permission),
+    Role.BILLING: frozenset(
+        _LOOK | _TRACE | {_P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE, _P.PERSONAL_READ, _P.TOKENS_OWN}
+    ),
+    Role.SUPPORT: frozenset(
+        _LOOK | _TRACE | {_P.CAPTURES_WRITE, _P.CUSTOMERS_WRITE, _P.PERSONAL_READ, _P.TOKENS_OWN}
+    ),
+    Role.NOC: frozenset(
+        _LOOK | _TRACE | {_P.CAPTURES_WRITE, _P.LOGS_WRITE, _P.CAPTURE_READ, _P.NETWORK_WRITE, _P.TOKENS_OWN}
+    ),
+    Role.READ_ONLY: frozenset(_LOOK),
+    Role.API: frozenset(
+        _LOOK
+        | _TRACE
+        | {_P.CAPTURES_WRITE, _P.LOGS_WRITE, _P.CAPTURE_READ, _P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE}
+        | {_P.NETWORK_WRITE, _P.PERSONAL_READ}
+    ),
+}

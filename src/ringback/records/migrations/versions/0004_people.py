@@ -1,0 +1,12 @@
+"""People: roles, environments they belong to, second factors, tokens with scopes."""
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

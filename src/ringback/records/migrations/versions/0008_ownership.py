@@ -1,0 +1,12 @@
+"""Rules that say which traffic belongs to which environment."""
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
