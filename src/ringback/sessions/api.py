@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
 from ringback import clock
-from ringback.access.dependencies import RequiredUser
+from ringback.access.dependencies import may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.events.store import EventStoreError, SearchTimedOut
 from ringback.problem import Problem
 from ringback.sessions.dependencies import Seen, Sessions
@@ -112,7 +114,7 @@ def problem_of(error: Exception) -> Problem:
 @router.get("", response_model=SessionPageDocument)
 def search_sessions(
     sessions: Sessions,
-    user: RequiredUser,
+    user: Annotated[Principal, may(Permission.SESSIONS_READ)],
     q: Annotated[str, Query(max_length=300, description="A number, Call-ID, session id or address, as typed")] = "",
     number: Annotated[str, Query(max_length=100, description="A number in any role; % is the wildcard")] = "",
     call_id: Annotated[str, Query(max_length=300)] = "",
@@ -162,7 +164,9 @@ def search_sessions(
 
 
 @router.get("/{session_id}", response_model=TracedSessionDocument)
-def read_session(session_id: str, sessions: Sessions, user: RequiredUser, seen: Seen) -> TracedSessionDocument:
+def read_session(
+    session_id: str, sessions: Sessions, user: Annotated[Principal, may(Permission.SESSIONS_READ)], seen: Seen
+) -> TracedSessionDocument:
     """The whole story of one session: answer, legs, links, timeline with raw messages."""
     opened = sessions.open(session_id, user.environments)
     seen(opened, "api")
@@ -173,7 +177,7 @@ def read_session(session_id: str, sessions: Sessions, user: RequiredUser, seen: 
 def export_session(
     session_id: str,
     sessions: Sessions,
-    user: RequiredUser,
+    user: Annotated[Principal, may(Permission.SESSIONS_EXPORT)],
     seen: Seen,
     format_: Annotated[Literal["pcap", "text", "json", "svg"], Query(alias="format")] = "pcap",
 ) -> Response:

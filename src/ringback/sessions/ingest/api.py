@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
-from ringback.access.dependencies import RequiredUser
+from ringback.access.dependencies import may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.problem import Problem
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.logs import LogsAccepted, TooLarge, ingest_logs
@@ -36,7 +40,9 @@ _BODY = {
 
 
 @router.post(PATH, openapi_extra=_BODY)
-async def take_logs(request: Request, user: RequiredUser, events: Events) -> LogsDocument:
+async def take_logs(
+    request: Request, user: Annotated[Principal, may(Permission.LOGS_WRITE)], events: Events
+) -> LogsDocument:
     """Store log lines; the answer comes when they are durable. Lines that cannot be understood are told one by one."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.events.store import EventStore, EventStoreError, SegmentStatus, StoreStatus
 from ringback.hosts.service import RoleState, role_states
 from ringback.sessions.dependencies import Events
@@ -137,7 +140,11 @@ class DayRow:
 
 @router.get("")
 def capture_page(
-    request: Request, reader: RequiredUser, events: Events, settings: CurrentSettings, records: Records
+    request: Request,
+    reader: Annotated[Principal, may(Permission.CAPTURE_READ)],
+    events: Events,
+    settings: CurrentSettings,
+    records: Records,
 ) -> Response:
     """The whole page; its figures alone for the page that refreshes itself."""
     states = role_states(records)

@@ -10,7 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.access.dependencies import CurrentSettings, may
+from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.events.store import EventStore, EventStoreError, SearchTimedOut
 from ringback.sessions.dependencies import Events, Issues, Sessions
@@ -38,7 +39,7 @@ def home() -> Response:
 @router.get("/sessions")
 def search_page(
     request: Request,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.SESSIONS_READ)],
     sessions: Sessions,
     events: Events,
     issues: Issues,
@@ -75,7 +76,9 @@ def search_page(
 
 
 @router.get("/sessions/histogram")
-def histogram_part(request: Request, reader: RequiredUser, sessions: Sessions) -> Response:
+def histogram_part(
+    request: Request, reader: Annotated[Principal, may(Permission.SESSIONS_READ)], sessions: Sessions
+) -> Response:
     form = _form(request, reader)
     if form.query is None:
         return HTMLResponse("", status_code=400)
@@ -88,7 +91,10 @@ def histogram_part(request: Request, reader: RequiredUser, sessions: Sessions) -
 
 @router.get("/sessions/issues")
 def issues_part(
-    request: Request, reader: RequiredUser, sessions: Sessions, id_: Annotated[list[str], Query(alias="id")]
+    request: Request,
+    reader: Annotated[Principal, may(Permission.SESSIONS_READ)],
+    sessions: Sessions,
+    id_: Annotated[list[str], Query(alias="id")],
 ) -> Response:
     """The issue cells of the rows named, to be put in place one by one."""
     found: list[tuple[str, Issue | None, str]] = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, RequiredUser
+from ringback.access.dependencies import CurrentSettings, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.sessions.moments import moment_us
 from ringback.sessions.uploads.api import CurrentUploads
 from ringback.sessions.uploads.documents import FileDocument
@@ -20,13 +23,18 @@ MARGIN_US = 1_000_000
 
 
 @router.get("")
-def upload_page(request: Request, reader: RequiredUser, settings: CurrentSettings) -> Response:
+def upload_page(
+    request: Request, reader: Annotated[Principal, may(Permission.CAPTURES_WRITE)], settings: CurrentSettings
+) -> Response:
     return render(request, "sessions/upload.html", files=[], largest=settings.upload_bytes, sessions_url=sessions_url)
 
 
 @router.post("")
 async def take_captures(
-    request: Request, reader: RequiredUser, uploads: CurrentUploads, settings: CurrentSettings
+    request: Request,
+    reader: Annotated[Principal, may(Permission.CAPTURES_WRITE)],
+    uploads: CurrentUploads,
+    settings: CurrentSettings,
 ) -> Response:
     """The results alone for a script that sends file by file, the page with them for a plain form."""
     document = await uploads.take(request, reader.environments[0])

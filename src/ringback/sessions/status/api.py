@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from ringback import __version__, clock
-from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.events.store import StoreStatus
 from ringback.hosts.service import role_states
 from ringback.sessions.dependencies import Events
@@ -91,7 +95,12 @@ class StatusDocument(TypedDict):
 
 
 @router.get("")
-def read_status(user: RequiredUser, events: Events, settings: CurrentSettings, records: Records) -> StatusDocument:
+def read_status(
+    user: Annotated[Principal, may(Permission.CAPTURE_READ)],
+    events: Events,
+    settings: CurrentSettings,
+    records: Records,
+) -> StatusDocument:
     """Rates, every counter of what was not stored, lag, disk, which host runs what, and each stored segment."""
     states = role_states(records)
     hosts = collectors(settings, states)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from ringback.access.dependencies import RequiredUser
+from ringback.access.dependencies import may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.sessions.uploads.documents import ImportDocument
 from ringback.sessions.uploads.service import Uploads
 
@@ -39,6 +41,8 @@ _BODY = {
 
 
 @router.post(PATH, openapi_extra=_BODY)
-async def upload_captures(request: Request, user: RequiredUser, uploads: CurrentUploads) -> ImportDocument:
+async def upload_captures(
+    request: Request, user: Annotated[Principal, may(Permission.CAPTURES_WRITE)], uploads: CurrentUploads
+) -> ImportDocument:
     """Import pcap or pcapng files, also gzipped. Answers when they are searchable; a file that was in before is told."""
     return await uploads.take(request, user.environments[0])
