@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from ringback import __version__, health
 from ringback.access import pages as access_pages
+from ringback.composition import compose
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
 from ringback.metrics import StoreMetrics, make_registry
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _open_stores(app: FastAPI, settings: Settings) -> None:
+    compose(settings)
     records = open_engine(settings.records_url)
     migrate(records)
     events = open_store(settings.store_url)

@@ -377,10 +377,12 @@ def _records(data: Path | None) -> Engine:
     """The records, up to date."""
     from sqlalchemy.exc import DatabaseError
 
+    from ringback.composition import compose
     from ringback.records.engine import RecordsUnavailable, open_engine
     from ringback.records.schema import SchemaTooNew, migrate
 
     settings = _settings(data)
+    compose(settings)
     try:
         engine = open_engine(settings.records_url)
         migrate(engine)

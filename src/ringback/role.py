@@ -10,6 +10,7 @@ import tempfile
 import threading
 from types import FrameType
 
+from ringback.composition import compose
 from ringback.logs import configure_logs
 from ringback.settings import Settings
 
@@ -24,6 +25,7 @@ def main() -> None:
         settings: Settings = pickle.load(stdin)  # noqa: S301 -- from the supervisor, our parent
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     configure_logs(settings.log_format, name)
+    compose(settings)
     match name:
         case "web":
             run_web(settings)

@@ -177,9 +177,11 @@ def _prepare_records(settings: Settings) -> str | None:
     from sqlalchemy.exc import DatabaseError
 
     from ringback.access.service import ensure_first_user
+    from ringback.composition import compose
     from ringback.records.engine import RecordsUnavailable, open_engine
     from ringback.records.schema import SchemaTooNew, migrate
 
+    compose(settings)
     try:
         engine = open_engine(settings.records_url)
         try:

@@ -171,6 +171,14 @@ class Settings:
     events_url: str = _setting(
         "RINGBACK_EVENTS_URL", str, "", "the event store; empty: SQLite segments in the data folder", secret=True
     )
+    secrets_key: Path | None = _setting(
+        "RINGBACK_SECRETS_KEY", _optional_path, "",
+        "file of the keys that seal secrets in the records; the same on every host; unset: DATA/keys/secrets.key",
+    )  # fmt: skip
+    audit_key: Path | None = _setting(
+        "RINGBACK_AUDIT_KEY", _optional_path, "",
+        "file of the private key that signs the audit log's anchors; unset: DATA/keys/audit.pem",
+    )  # fmt: skip
     log_format: str = _setting(
         "RINGBACK_LOG_FORMAT",
         _one_of("auto", "json", "console"),
@@ -203,6 +211,14 @@ class Settings:
     def run_folder(self) -> Path:
         """Locks, addresses and counters of the running server; nothing in it outlives it in value."""
         return self.data / "run"
+
+    @property
+    def secrets_key_file(self) -> Path:
+        return self.secrets_key or self.data / "keys" / "secrets.key"
+
+    @property
+    def audit_key_file(self) -> Path:
+        return self.audit_key or self.data / "keys" / "audit.pem"
 
     @property
     def spool_folder(self) -> Path:

@@ -19,6 +19,7 @@ from ringback.access.service import add_user
 from ringback.app import create_app
 from ringback.records.engine import open_engine, unit_of_work
 from ringback.records.schema import migrate
+from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings, load_settings
 
 USER, PASSWORD = "agnes", "correct horse battery"
@@ -63,7 +64,7 @@ def prepared(folder: Path) -> Settings:
     kept = passwords._hasher
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     try:
-        with unit_of_work(engine) as work:
+        with unit_of_work(engine, EVERYWHERE) as work:
             add_user(work, USER, PASSWORD)
     finally:
         passwords._hasher = kept

@@ -14,6 +14,7 @@ from recorded_calls import record
 from ringback import clock
 from ringback.events import open_store
 from ringback.records.engine import open_engine, unit_of_work
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.nodes.service import MAX_AGE_SECONDS, replace_nodes
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -40,7 +41,7 @@ def empty_nodes(site: Site) -> Iterator[Site]:
 
 def _forget_nodes(site: Site) -> None:
     engine = open_engine(site.settings.records_url)
-    with unit_of_work(engine) as work:
+    with unit_of_work(engine, EVERYWHERE) as work:
         replace_nodes(work, "default", [])
     engine.dispose()
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from databases import at_once
 from ringback.records.engine import unit_of_work
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound
 from ringback.sessions.nodes.service import add_node, add_sender, change_node, list_nodes, remove_node, replace_nodes
 from ringback.sessions.share.schemas import LONGEST_LIFE
@@ -23,7 +24,7 @@ CORE = NodeForm("core-1", "core", True, "", ("102",), ("192.0.2.2",))
 
 def done(host: Engine, change: Callable[..., object], *arguments: object) -> str:
     try:
-        with unit_of_work(host) as work:
+        with unit_of_work(host, EVERYWHERE) as work:
             change(work, "default", *arguments)
     except (NodeError, NodeNotFound) as error:
         return type(error).__name__
@@ -84,11 +85,11 @@ def test_whoever_reads_sees_a_whole_register(engine: Engine, hosts: list[Engine]
 
 
 def test_a_link_that_is_revoked_twice_keeps_the_first_time(engine: Engine, hosts: list[Engine]) -> None:
-    with unit_of_work(engine) as work:
+    with unit_of_work(engine, EVERYWHERE) as work:
         link, _ = create_share(work, "default", "s1", "ann", LONGEST_LIFE)
 
     def revoke(host: Engine) -> datetime | None:
-        with unit_of_work(host) as work:
+        with unit_of_work(host, EVERYWHERE) as work:
             revoke_share(work, ("default",), link.id)
         return list_shares(host, ("default",))[0].revoked_at
 
@@ -97,5 +98,5 @@ def test_a_link_that_is_revoked_twice_keeps_the_first_time(engine: Engine, hosts
 
 def test_a_link_whose_number_is_none_is_not_found(engine: Engine) -> None:
     for number in (1 << 63, 10**30, -(1 << 63)):
-        with pytest.raises(LookupError), unit_of_work(engine) as work:
+        with pytest.raises(LookupError), unit_of_work(engine, EVERYWHERE) as work:
             revoke_share(work, ("default",), number)

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 
 from ringback import clock
 from ringback.records.engine import reading, unit_of_work
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.share.models import ShareLink
 from ringback.sessions.share.schemas import ShareError, ShareInfo, ShareNotFound, Viewer
 from ringback.sessions.share.service import (
@@ -35,7 +36,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
 def share(
     engine: Engine, life: timedelta = WEEK, session: str = "s1", environment: str = "default"
 ) -> tuple[ShareInfo, str]:
-    with unit_of_work(engine) as work:
+    with unit_of_work(engine, EVERYWHERE) as work:
         return create_share(work, environment, session, "ann", life)
 
 
@@ -57,7 +58,7 @@ def test_a_link_expires(engine: Engine, now: list[datetime]) -> None:
 
 def test_a_revoked_link_is_closed_at_once(engine: Engine) -> None:
     made, token = share(engine)
-    with unit_of_work(engine) as work:
+    with unit_of_work(engine, EVERYWHERE) as work:
         revoke_share(work, DEFAULT, made.id)
     with pytest.raises(ShareNotFound):
         open_share(engine, token)
@@ -65,7 +66,7 @@ def test_a_revoked_link_is_closed_at_once(engine: Engine) -> None:
 
 def test_expired_revoked_and_unknown_links_are_answered_alike(engine: Engine, now: list[datetime]) -> None:
     made, revoked = share(engine)
-    with unit_of_work(engine) as work:
+    with unit_of_work(engine, EVERYWHERE) as work:
         revoke_share(work, DEFAULT, made.id)
     _, expired = share(engine, timedelta(hours=1))
     now[0] += timedelta(hours=2)
@@ -87,7 +88,7 @@ def test_a_link_lives_from_an_hour_to_thirty_days(engine: Engine, life: timedelt
 
 def test_the_records_hold_no_secret_of_a_link(engine: Engine) -> None:
     _, token = share(engine)
-    with reading(engine) as session:
+    with reading(engine, EVERYWHERE) as session:
         row = session.scalars(select(ShareLink)).one()
     assert token != row.token_hash
     assert len(token) >= 43
@@ -96,7 +97,7 @@ def test_the_records_hold_no_secret_of_a_link(engine: Engine) -> None:
 def test_links_of_another_environment_are_out_of_reach(engine: Engine) -> None:
     made, token = share(engine, environment="other")
     assert list_shares(engine, DEFAULT) == []
-    with pytest.raises(ShareNotFound), unit_of_work(engine) as work:
+    with pytest.raises(ShareNotFound), unit_of_work(engine, EVERYWHERE) as work:
         revoke_share(work, DEFAULT, made.id)
     open_share(engine, token)
 
@@ -110,7 +111,7 @@ def test_every_view_is_recorded_with_who_and_how(engine: Engine, now: list[datet
     ]
     for viewer, how in seen:
         now[0] += timedelta(seconds=1)
-        with unit_of_work(engine) as work:
+        with unit_of_work(engine, EVERYWHERE) as work:
             record_view(work, "default", "s1", viewer, how)
     views = list_views(engine, DEFAULT, "s1")
     assert [(view.viewer, view.how) for view in views] == seen[::-1]
@@ -124,7 +125,7 @@ def test_a_link_tells_how_often_it_was_opened(engine: Engine, now: list[datetime
     share(engine, session="s2")
     for _ in range(2):
         now[0] += timedelta(minutes=1)
-        with unit_of_work(engine) as work:
+        with unit_of_work(engine, EVERYWHERE) as work:
             record_view(work, "default", "s1", Viewer("share", "ann", "203.0.113.5", first.id), "page")
     listed = list_shares(engine, DEFAULT)
     assert [(one.session_id, one.views) for one in listed] == [("s2", 0), ("s1", 2)]

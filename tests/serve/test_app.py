@@ -16,6 +16,7 @@ from ringback.access import tokens
 from ringback.access.service import add_user
 from ringback.app import LARGEST_BODY, create_app
 from ringback.records.engine import unit_of_work
+from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
 
 PASSWORD = "correct horse battery"
@@ -46,13 +47,13 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def token(app: FastAPI, client: TestClient) -> dict[str, str]:
-    with unit_of_work(app.state.records) as work:
+    with unit_of_work(app.state.records, EVERYWHERE) as work:
         return {"Authorization": f"Bearer {tokens.create_token(work, 'test')}"}
 
 
 @pytest.fixture
 def signed_in(app: FastAPI, client: TestClient) -> TestClient:
-    with unit_of_work(app.state.records) as work:
+    with unit_of_work(app.state.records, EVERYWHERE) as work:
         add_user(work, "ann", PASSWORD)
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
     return client
@@ -141,7 +142,7 @@ def test_metrics_count_requests_by_route_and_name_nobody(client: TestClient, tok
 
 def test_not_ready_says_why(app: FastAPI, client: TestClient) -> None:
     assert client.get("/readyz").json()["ready"] is True
-    with unit_of_work(app.state.records) as work:
+    with unit_of_work(app.state.records, EVERYWHERE) as work:
         work.connection().exec_driver_sql("DELETE FROM alembic_version")
     answer = client.get("/readyz")
     assert answer.status_code == 503

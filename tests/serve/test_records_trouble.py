@@ -19,6 +19,7 @@ from ringback.access.service import add_user
 from ringback.app import create_app
 from ringback.records import postgresql
 from ringback.records.engine import unit_of_work
+from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
 
 PASSWORD = "correct horse battery"
@@ -40,7 +41,7 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def token(app: FastAPI, client: TestClient) -> dict[str, str]:
-    with unit_of_work(app.state.records) as work:
+    with unit_of_work(app.state.records, EVERYWHERE) as work:
         return {"Authorization": f"Bearer {tokens.create_token(work, 'test')}"}
 
 
@@ -80,7 +81,7 @@ def _send_forms(client: TestClient, token: dict[str, str], value: str) -> None:
 def test_a_database_that_is_away_is_said_and_comes_back(
     app: FastAPI, client: TestClient, token: dict[str, str], postgres: Postgres
 ) -> None:
-    with unit_of_work(app.state.records) as work:
+    with unit_of_work(app.state.records, EVERYWHERE) as work:
         add_user(work, "ann", PASSWORD)
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
     name = app.state.records.url.database
@@ -113,7 +114,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @only_postgresql
 @pytest.mark.usefixtures("impatient")
 def test_what_another_holds_for_too_long_is_said(app: FastAPI, client: TestClient, token: dict[str, str]) -> None:
-    with unit_of_work(app.state.records) as holder:
+    with unit_of_work(app.state.records, EVERYWHERE) as holder:
         holder.lock("nodes", "default")
         answer = client.put("/api/v1/nodes", headers=token, json={"nodes": []})
     assert answer.status_code == 503

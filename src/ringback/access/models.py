@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from ringback.records.tables import Id, InEnvironment, Record
+from ringback.records.tables import Id, NamesEnvironment, Record
 
 
-class User(InEnvironment, Record):
+class User(NamesEnvironment, Record):
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -20,7 +20,7 @@ class User(InEnvironment, Record):
     password_changed_at: Mapped[datetime]
 
 
-class LoginSession(InEnvironment, Record):
+class LoginSession(NamesEnvironment, Record):
     """One signed-in browser. The cookie holds a random id; its hash is the key here."""
 
     __tablename__ = "login_sessions"
@@ -36,7 +36,7 @@ class LoginSession(InEnvironment, Record):
     user: Mapped[User] = relationship(lazy="raise")
 
 
-class LoginThrottle(InEnvironment, Record):
+class LoginThrottle(NamesEnvironment, Record):
     """Failed logins of one account or from one address, for as long as they count."""
 
     __tablename__ = "login_throttles"
@@ -50,7 +50,7 @@ class LoginThrottle(InEnvironment, Record):
     blocked_until: Mapped[datetime]
 
 
-class ApiToken(InEnvironment, Record):
+class ApiToken(NamesEnvironment, Record):
     __tablename__ = "api_tokens"
     __table_args__ = (
         Index(

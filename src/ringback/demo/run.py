@@ -17,6 +17,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from ringback import clock
+from ringback.composition import compose
 from ringback.demo import recording, traffic
 from ringback.demo.copies import Original, originals
 from ringback.demo.nodes import NODES
@@ -80,10 +81,11 @@ def _make_anew(settings: Settings) -> None:
 
 
 def _register_nodes(settings: Settings) -> None:
+    compose(settings)
     engine = open_engine(settings.records_url)
     try:
         migrate(engine)
-        with unit_of_work(engine) as work:
+        with unit_of_work(engine, (DEFAULT_ENVIRONMENT,)) as work:
             replace_nodes(work, DEFAULT_ENVIRONMENT, NODES)
     finally:
         engine.dispose()

@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ringback.records.tables import InEnvironment, Record
+from ringback.records.tables import Record
 
 
-class RoleRun(InEnvironment, Record):
+class RoleRun(Record):
     """One role on one host, as its server last told."""
 
     __tablename__ = "role_runs"
@@ -25,7 +25,7 @@ class RoleRun(InEnvironment, Record):
     status: Mapped[str] = mapped_column(Text)  # what the role tells of itself, JSON
 
 
-class Lease(InEnvironment, Record):
+class Lease(Record):
     """Work that one server at a time may do."""
 
     __tablename__ = "leases"

@@ -10,7 +10,7 @@ from itertools import islice
 from sqlalchemy import BigInteger, Connection, Engine, MetaData, Table, Text, func, insert, literal, select, text
 from sqlalchemy.exc import DatabaseError
 
-from ringback.records.engine import open_engine, reading, reason, unit_of_work
+from ringback.records.engine import UNTRACKED, open_engine, reading, reason, unit_of_work
 from ringback.records.schema import VERSION_TABLE, migrate, migrations_current
 
 BATCH = 1000  # rows
@@ -54,7 +54,7 @@ def _copy_all(source: Engine, target: Engine, progress: Callable[[CopyProgress],
     migrate(target)
     with reading(source) as session, unit_of_work(target) as work:
         reads = _unlimited(session.connection())
-        writes = _unlimited(work.connection())
+        writes = _unlimited(work.connection().execution_options(**{UNTRACKED: True}))
         tables = _tables(reads)
         targets = {table.name: table for table in _tables(writes)}
         _take(writes, list(targets.values()))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -16,21 +17,39 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from ringback.records import postgresql
+from ringback.records.wall import Environments, WalledSession, enclose
 
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another one
 TRIES = 5  # of a unit of work that the database ends for another one's sake
 _READ_ONLY = "ringback_read_only"
+_AT_END = "ringback_at_end"
+UNTRACKED = "ringback_untracked"  # execution option of connections: migrations, and a copy of all records
 _GOOD_URLS = "Give postgresql://user@host/database, or sqlite:////var/lib/ringback/records.sqlite."
 
 Answer = TypeVar("Answer")
+_flush = threading.local()  # .of: whose objects this thread is writing
 
 
 class RecordsUnavailable(Exception):
     """The records cannot be opened: which, why and what to do."""
 
 
-class UnitOfWork(Session):
-    """A session that is committed once, by the `unit_of_work` it belongs to."""
+class UnitOfWork(WalledSession):
+    """A session that is committed once, by the `unit_of_work` it belongs to.
+
+    What has to be written last, under locks that nobody shall wait for long, registers with `at_end`.
+    """
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        was, _flush.of = getattr(_flush, "of", None), self
+        try:
+            super().flush(objects)
+        finally:
+            _flush.of = was
+
+    def at_end(self, do: Callable[[], None]) -> None:
+        """Called once before the commit, after the last flush. What it raises undoes the work."""
+        self.info.setdefault(_AT_END, []).append(do)
 
     def commit(self) -> None:
         raise RuntimeError("a unit of work is committed once, at its end")
@@ -42,7 +61,12 @@ class UnitOfWork(Session):
         """
         if self.get_bind().dialect.name == "postgresql":  # SQLite has one writer, who holds it from the start
             key = int.from_bytes(sha256("/".join(name).encode()).digest()[:8], signed=True)
-            self.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            self.connection().execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def is_flushing() -> bool:
+    """Whether this thread writes what objects of a unit of work say, rather than a statement of somebody's own."""
+    return getattr(_flush, "of", None) is not None
 
 
 def open_engine(url: str, named: str = "RINGBACK_DATABASE_URL", *, must_exist: bool = False) -> Engine:
@@ -77,23 +101,31 @@ def reason(error: DatabaseError) -> str:
 
 
 @contextmanager
-def unit_of_work(engine: Engine) -> Iterator[UnitOfWork]:
-    """All or nothing: committed once when the block ends, rolled back when it raises.
+def unit_of_work(engine: Engine, environments: Environments = None) -> Iterator[UnitOfWork]:
+    """All or nothing: committed once when the block ends, rolled back when it raises. `environments`: see `wall`.
 
     Objects stay readable afterwards. What was read inside is still true when it is written: on SQLite because the one
     writer's place is taken at the start, on PostgreSQL where it was read under `lock` or `with_for_update`.
     """
     with UnitOfWork(engine, expire_on_commit=False) as work:
+        enclose(work, environments)
         yield work
+        work.flush()
+        while last := work.info.pop(_AT_END, []):
+            for do in last:
+                do()
+            work.flush()
         Session.commit(work)
 
 
-def do_in_unit_of_work(engine: Engine, do: Callable[[UnitOfWork], Answer]) -> Answer:
+def do_in_unit_of_work(
+    engine: Engine, do: Callable[[UnitOfWork], Answer], environments: Environments = None
+) -> Answer:
     """For work that takes several locks: done again from its start when the database broke it off for another one's
     sake (a deadlock, a serialisation failure). `do` changes nothing but the records."""
     for attempt in range(1, TRIES + 1):
         try:
-            with unit_of_work(engine) as work:
+            with unit_of_work(engine, environments) as work:
                 return do(work)
         except OperationalError as error:
             if attempt == TRIES or getattr(error.orig, "sqlstate", None) not in postgresql.BROKEN_OFF:
@@ -103,10 +135,11 @@ def do_in_unit_of_work(engine: Engine, do: Callable[[UnitOfWork], Answer]) -> An
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Session]:
-    """One consistent view, in which nothing can be written, and no writer waits for it."""
+def reading(engine: Engine, environments: Environments = None) -> Iterator[Session]:
+    """One consistent view, in which nothing can be written, and no writer waits for it. `environments`: see `wall`."""
     options = postgresql.READING if engine.dialect.name == "postgresql" else {_READ_ONLY: True}
-    with Session(engine.execution_options(**options), autoflush=False) as session:
+    with WalledSession(engine.execution_options(**options), autoflush=False) as session:
+        enclose(session, environments)
         yield session
 
 

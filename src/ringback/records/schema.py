@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from ringback.records import postgresql
-from ringback.records.engine import RecordsUnavailable, reading
+from ringback.records.engine import UNTRACKED, RecordsUnavailable, reading
 
 VERSION_TABLE = "alembic_version"
 _LOCK_KEY = 0x52696E67  # an advisory lock is named by a number: ours
@@ -58,7 +58,7 @@ def migrations_current(engine: Engine) -> bool:
 def _locked(engine: Engine) -> Iterator[tuple[Config, set[str]]]:
     """One transaction around all steps, which is also the lock: SQLite has one writer, PostgreSQL an advisory lock."""
     try:
-        with engine.begin() as connection:
+        with engine.execution_options(**{UNTRACKED: True}).begin() as connection:
             if connection.dialect.name == "postgresql":
                 _wait_for_turn(connection)
             present = set(MigrationContext.configure(connection).get_current_heads())

@@ -12,6 +12,9 @@ from sqlalchemy.types import TypeDecorator
 from ringback import clock
 
 DEFAULT_ENVIRONMENT = "default"
+UNASSIGNED = "unassigned"  # traffic that no rule gives to an environment
+INSTALLATION = "installation"  # what is of no environment: people, rules of traffic, options for all
+RESERVED_ENVIRONMENTS = frozenset({UNASSIGNED, INSTALLATION})
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is spelled INTEGER
 
@@ -44,7 +47,13 @@ class Record(DeclarativeBase):
     type_annotation_map: ClassVar = {datetime: UtcTime, int: BigInteger, str: String(255)}
 
 
-class InEnvironment:
-    """A mixin: the tenant a record belongs to. Queries name the environments they may see."""
+class NamesEnvironment:
+    """A mixin: the column alone, of what the installation itself looks after (tokens). No wall stands around it."""
 
     environment: Mapped[str] = mapped_column(String(64), default=DEFAULT_ENVIRONMENT)
+
+
+class InEnvironment:
+    """A mixin: the tenant a record belongs to. What no session sees that was not opened for it (`wall`)."""
+
+    environment: Mapped[str] = mapped_column(String(64))

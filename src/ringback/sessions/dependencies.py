@@ -41,7 +41,7 @@ def _seen(request: Request, engine: Records, reader: RequiredUser) -> Callable[[
     viewer = Viewer(reader.kind, reader.name, request.client.host if request.client else "")
 
     def record(opened: OpenedSession, how: str) -> None:
-        with unit_of_work(engine) as work:
+        with unit_of_work(engine, reader.environments) as work:
             record_view(work, opened.session.environment, opened.id, viewer, how)
 
     return record

@@ -8,7 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from ringback.access.dependencies import Records, RequiredUser
+from ringback.access.dependencies import Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.problem import Problem
 from ringback.records.engine import do_in_unit_of_work
 from ringback.sessions.nodes import service
@@ -42,20 +44,27 @@ Register = Annotated[service.NodeRegister, Depends(node_register)]
 
 
 @router.get("")
-def read_nodes(user: RequiredUser, records: Records) -> NodesDocument:
+def read_nodes(user: Annotated[Principal, may(Permission.NETWORK_READ)], records: Records) -> NodesDocument:
     """Every registered node, by name."""
     return _document(node for each in user.environments for node in service.list_nodes(records, each))
 
 
 @router.put("")
-def write_nodes(body: NodesDocument, user: RequiredUser, records: Records, register: Register) -> NodesDocument:
+def write_nodes(
+    body: NodesDocument,
+    user: Annotated[Principal, may(Permission.NETWORK_WRITE)],
+    records: Records,
+    register: Register,
+) -> NodesDocument:
     """The whole register at once: nodes that are not in the list are removed. All or nothing."""
     forms = [
         NodeForm(one.name, one.kind, one.cluster, one.colour, tuple(one.agents), tuple(one.addresses))
         for one in body.nodes
     ]
     try:
-        nodes = do_in_unit_of_work(records, lambda work: service.replace_nodes(work, user.environments[0], forms))
+        nodes = do_in_unit_of_work(
+            records, lambda work: service.replace_nodes(work, user.environments[0], forms), user.environments
+        )
     except NodeError as error:
         raise Problem(422, error.reason, title="The nodes cannot be registered", field=error.field) from error
     register.forget()

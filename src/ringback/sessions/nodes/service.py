@@ -45,7 +45,7 @@ class NodeRegister:
 
 
 def list_nodes(engine: Engine, environment: str = DEFAULT_ENVIRONMENT) -> list[NodeInfo]:
-    with reading(engine) as session:
+    with reading(engine, (environment,)) as session:
         return queries.node_infos(session, environment)
 
 

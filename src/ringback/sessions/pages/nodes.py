@@ -10,7 +10,8 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import Records, RequiredUser
+from ringback.access.dependencies import Records, may
+from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.events.store import EventStore, EventStoreError
 from ringback.records.engine import UnitOfWork, do_in_unit_of_work
@@ -33,14 +34,20 @@ Text = Annotated[str, Form(max_length=20_000)]
 
 
 @router.get("")
-def nodes_page(request: Request, reader: RequiredUser, records: Records, events: Events, edit: str = "") -> Response:
+def nodes_page(
+    request: Request,
+    reader: Annotated[Principal, may(Permission.NETWORK_READ)],
+    records: Records,
+    events: Events,
+    edit: str = "",
+) -> Response:
     return _page(request, reader, records, events, edit=edit)
 
 
 @router.post("")
 def add(
     request: Request,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.NETWORK_WRITE)],
     records: Records,
     events: Events,
     name: Text = "",
@@ -63,7 +70,7 @@ def add(
 @router.post("/change")
 def change(
     request: Request,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.NETWORK_WRITE)],
     records: Records,
     events: Events,
     was: Text,
@@ -84,7 +91,13 @@ def change(
 
 
 @router.post("/remove")
-def remove(request: Request, reader: RequiredUser, records: Records, events: Events, was: Text) -> Response:
+def remove(
+    request: Request,
+    reader: Annotated[Principal, may(Permission.NETWORK_WRITE)],
+    records: Records,
+    events: Events,
+    was: Text,
+) -> Response:
     def change(work: UnitOfWork) -> str:
         remove_node(work, _environment(reader), was)
         return f"{was} is no longer registered; sessions show its addresses instead."
@@ -95,7 +108,7 @@ def remove(request: Request, reader: RequiredUser, records: Records, events: Eve
 @router.post("/senders")
 def name_sender(
     request: Request,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.NETWORK_WRITE)],
     records: Records,
     events: Events,
     sender_kind: Text,
@@ -131,7 +144,7 @@ def _changed(
 ) -> Response:
     """Back to the list where it was done; the form again, with what is wrong, where it was not."""
     try:
-        done = do_in_unit_of_work(records, change)
+        done = do_in_unit_of_work(records, change, reader.environments)
     except NodeError as error:
         errors = {error.field: error.reason}
         return _page(request, reader, records, events, form=form, errors=errors, edit=edit, sender=sender, status=400)

@@ -12,7 +12,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentVisitor, Records, RequiredUser
+from ringback.access.dependencies import CurrentVisitor, Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.problem import Problem
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
@@ -40,9 +42,20 @@ class Opened:
     share: ShareInfo | None = None  # the link that was followed
 
 
-def _by_login(session_id: str, reader: RequiredUser, visitor: CurrentVisitor, sessions: Sessions) -> Opened:
+def _by_login(
+    session_id: str,
+    reader: Annotated[Principal, may(Permission.SESSIONS_READ)],
+    visitor: CurrentVisitor,
+    sessions: Sessions,
+) -> Opened:
     opened = sessions.open(session_id, reader.environments)
     return Opened(opened, f"/sessions/{opened.id}", Viewer(reader.kind, reader.name, visitor.address))
+
+
+def _export_by_login(
+    reader: Annotated[Principal, may(Permission.SESSIONS_EXPORT)], it: Annotated[Opened, Depends(_by_login)]
+) -> Opened:
+    return it
 
 
 def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessions: Sessions) -> Opened:
@@ -52,9 +65,10 @@ def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessio
     return Opened(opened, f"{SHARE_PATH}{token}", viewer, share)
 
 
-def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
-    """The dependency is a default, because the annotations of nested functions cannot name `opened_by`."""
+def _add_routes(prefix: str, opened_by: Callable[..., Opened], exported_by: Callable[..., Opened]) -> None:
+    """The dependencies are defaults, because the annotations of nested functions cannot name `opened_by`."""
     opened: Any = Depends(opened_by)
+    exported: Any = Depends(exported_by)
 
     @router.get(prefix)
     def session_page(
@@ -105,7 +119,7 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         records: Records,
         sessions: Sessions,
         format_: Annotated[Format, Query(alias="format")] = "pcap",
-        it: Opened = opened,
+        it: Opened = exported,
     ) -> Response:
         _record(records, it, f"export {format_}")
         file = sessions.export(it.opened, format_)
@@ -113,12 +127,12 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened]) -> None:
         return Response(file.data, media_type=file.media_type, headers=named)
 
 
-_add_routes("/sessions/{session_id}", _by_login)
-_add_routes(SHARE_PATH + "{token}", _by_share_link)
+_add_routes("/sessions/{session_id}", _by_login, _export_by_login)
+_add_routes(SHARE_PATH + "{token}", _by_share_link, _by_share_link)
 
 
 def _record(records: Records, it: Opened, how: str) -> None:
-    with unit_of_work(records) as work:
+    with unit_of_work(records, (it.opened.session.environment,)) as work:
         record_view(work, it.opened.session.environment, it.opened.id, it.viewer, how)
 
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
@@ -25,7 +26,11 @@ LIVES = ((1, "1 hour"), (24, "1 day"), (7 * 24, "7 days"), (30 * 24, "30 days"))
 
 @router.get("")
 def shares(
-    request: Request, session_id: str, reader: RequiredUser, records: Records, settings: CurrentSettings
+    request: Request,
+    session_id: str,
+    reader: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
+    records: Records,
+    settings: CurrentSettings,
 ) -> Response:
     return _shares(request, session_id, reader, records, settings)
 
@@ -34,14 +39,14 @@ def shares(
 def make(
     request: Request,
     session_id: str,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
     hours: Annotated[int, Form(ge=SHORTEST_LIFE // HOUR, le=LONGEST_LIFE // HOUR)],
 ) -> Response:
     environment = sessions.open(session_id, reader.environments).session.environment
-    with unit_of_work(records) as work:
+    with unit_of_work(records, reader.environments) as work:
         _, token = create_share(work, environment, session_id, reader.name, hours * HOUR)
     site = settings.public_url or str(request.base_url).rstrip("/")
     return _shares(request, session_id, reader, records, settings, link=f"{site}{SHARE_PATH}{token}")
@@ -52,11 +57,11 @@ def revoke(
     request: Request,
     session_id: str,
     share_id: int,
-    reader: RequiredUser,
+    reader: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
     records: Records,
     settings: CurrentSettings,
 ) -> Response:
-    with unit_of_work(records) as work:
+    with unit_of_work(records, reader.environments) as work:
         revoke_share(work, reader.environments, share_id)
     if not request.headers.get("HX-Request"):
         return RedirectResponse(f"/sessions/{session_id}/shares", status_code=303)

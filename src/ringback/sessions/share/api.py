@@ -11,7 +11,9 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, Records, RequiredUser
+from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.problem import Problem
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
@@ -49,7 +51,7 @@ class SharesDocument(TypedDict):
 def share_session(
     body: ShareRequest,
     request: Request,
-    user: RequiredUser,
+    user: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
@@ -59,7 +61,7 @@ def share_session(
     hours = body.expires_in_hours
     life = timedelta(days=settings.share_days) if hours is None else timedelta(hours=min(max(hours, 0), 10_000))
     try:
-        with unit_of_work(records) as work:
+        with unit_of_work(records, user.environments) as work:
             share, token = service.create_share(work, opened.session.environment, opened.id, user.name, life)
     except ShareError as error:
         raise Problem(422, error.reason, field=error.field) from error
@@ -68,7 +70,9 @@ def share_session(
 
 @router.get("")
 def read_shares(
-    user: RequiredUser, records: Records, session: Annotated[str | None, Query(max_length=255)] = None
+    user: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
+    records: Records,
+    session: Annotated[str | None, Query(max_length=255)] = None,
 ) -> SharesDocument:
     """Share links, newest first; expired and revoked ones too."""
     shares = service.list_shares(records, user.environments, session)
@@ -76,10 +80,12 @@ def read_shares(
 
 
 @router.delete("/{share_id}", status_code=204)
-def revoke_share(share_id: int, user: RequiredUser, records: Records) -> Response:
+def revoke_share(
+    share_id: int, user: Annotated[Principal, may(Permission.SESSIONS_SHARE)], records: Records
+) -> Response:
     """The link stops working at once."""
     try:
-        with unit_of_work(records) as work:
+        with unit_of_work(records, user.environments) as work:
             service.revoke_share(work, user.environments, share_id)
     except ShareNotFound as error:
         raise Problem(404, str(error)) from error

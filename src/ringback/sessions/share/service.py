@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from ringback import clock
 from ringback.records.engine import UnitOfWork, reading
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.share import queries
 from ringback.sessions.share.models import SessionView, ShareLink
 from ringback.sessions.share.schemas import (
@@ -51,7 +52,7 @@ def create_share(
 
 def open_share(engine: Engine, token: str) -> ShareInfo:
     """What the link shows. Raises ShareNotFound."""
-    with reading(engine) as session:
+    with reading(engine, EVERYWHERE) as session:  # who has the link is asked for nothing else
         row = queries.link_with_hash(session, _hash(token))
     if row is None or row.revoked_at is not None or clock.now() >= row.expires_at:
         raise ShareNotFound("This link has expired, was revoked, or never was. Ask who sent it for a new one.")
@@ -60,7 +61,7 @@ def open_share(engine: Engine, token: str) -> ShareInfo:
 
 def list_shares(engine: Engine, environments: Sequence[str], session_id: str | None = None) -> list[ShareInfo]:
     """Newest first; expired and revoked ones too."""
-    with reading(engine) as session:
+    with reading(engine, environments) as session:
         return queries.links(session, environments, session_id)
 
 
@@ -90,7 +91,7 @@ def record_view(work: UnitOfWork, environment: str, session_id: str, viewer: Vie
 
 def list_views(engine: Engine, environments: Sequence[str], session_id: str, limit: int = 200) -> list[View]:
     """Newest first."""
-    with reading(engine) as session:
+    with reading(engine, environments) as session:
         return queries.views(session, environments, session_id, limit)
 
 

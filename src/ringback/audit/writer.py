@@ -1,0 +1,170 @@
+"""Facts become audit records: numbered and hashed in the chain of their environment, in the transaction of the change.
+
+The chain's end is locked last, after everything else of the unit of work is written, and until its commit: two writers
+of one environment follow each other, so that there is one record of each number and one hash before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
+
+import orjson
+from sqlalchemy import Table, func, insert, select, text
+
+from ringback import clock
+from ringback.audit.models import AuditChain, AuditRecord
+from ringback.changes.schemas import Actor, Fact
+from ringback.changes.service import subscribe
+from ringback.records.engine import UnitOfWork
+from ringback.records.wall import EVERYWHERE, enclose, environments_of
+
+NO_HASH = bytes(32)
+MONEY_UNITS = Decimal(100_000)
+_ROWS = 500  # an insert
+
+# What the hash covers, in this order, after the hash of the record before. Values as they are stored.
+COLUMNS = (
+    "environment", "seq", "id", "at", "entity_type", "entity_id", "entity_name", "version", "action", "changes",
+    "arguments", "customer_id", "account_id", "amount", "balance_before", "balance_after", "currency", "actor_kind",
+    "actor_id", "actor", "realm", "address", "request_id", "cause_id", "root_id", "reason", "comment",
+)  # fmt: skip
+
+
+def connect() -> None:
+    """From here on every change in this process is recorded. Called by each door: server, command, test."""
+    subscribe(write)
+
+
+def write(work: UnitOfWork, actor: Actor, facts: Sequence[Fact]) -> None:
+    """Every fact gets its `record_id`."""
+    seen = environments_of(work)
+    enclose(work, EVERYWHERE)  # a person's change may have effects on the installation's own chain
+    try:
+        _write(work, actor, facts)
+    finally:
+        enclose(work, seen)
+
+
+def hash_of(before: bytes, values: Sequence[str | int | None]) -> bytes:
+    """`values` of COLUMNS. The times are microseconds, so that the database's own values are hashed."""
+    return hashlib.sha256(before + orjson.dumps(values)).digest()
+
+
+def _write(work: UnitOfWork, actor: Actor, facts: Sequence[Fact]) -> None:
+    of: defaultdict[str, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        of[fact.environment].append(fact)
+    chains = {environment: _locked_chain(work, environment) for environment in sorted(of)}
+    _number(work, facts)
+    at = clock.now()
+    rows = []
+    for environment, told in of.items():
+        chain = chains[environment]
+        for fact in told:
+            chain.seq += 1
+            row = _row(fact, actor, chain.seq, at)
+            chain.hash = row["hash"] = hash_of(chain.hash, _stored(row))
+            rows.append(row)
+    work.flush()
+    for start in range(0, len(rows), _ROWS):
+        work.connection().execute(insert(cast("Table", AuditRecord.__table__)), rows[start : start + _ROWS])
+
+
+def _locked_chain(work: UnitOfWork, environment: str) -> AuditChain:
+    """Nobody else adds to it before this work ends."""
+    work.lock("audit_chains", environment)
+    found = select(AuditChain).where(AuditChain.environment == environment).with_for_update()
+    chain = work.scalars(found.execution_options(populate_existing=True)).one_or_none()
+    if chain is None:
+        chain = AuditChain(environment=environment, seq=0, hash=NO_HASH, trimmed_seq=0, trimmed_hash=NO_HASH)
+        work.add(chain)
+        work.flush()
+    return chain
+
+
+def _number(work: UnitOfWork, facts: Sequence[Fact]) -> None:
+    """Ids before the records are written: causes, and the hash, hold them. A cause has a smaller id than its effects."""
+    for fact, record_id in zip(facts, _ids(work, len(facts)), strict=True):
+        fact.record_id = record_id
+    named = {fact.cause for fact in facts if isinstance(fact.cause, int)}
+    roots = _roots(work, named)
+    for fact in facts:
+        if isinstance(fact.cause, Fact):
+            fact.root_id = fact.cause.root_id or fact.cause.record_id
+        elif fact.cause is not None:
+            fact.root_id = roots.get(fact.cause, fact.cause)
+        else:
+            fact.root_id = fact.record_id
+
+
+def _ids(work: UnitOfWork, count: int) -> Iterable[int]:
+    connection = work.connection()
+    if connection.dialect.name == "postgresql":
+        ids = text("SELECT nextval(pg_get_serial_sequence('audit_records', 'id')) FROM generate_series(1, :count)")
+        found = connection.execute(ids, {"count": count})
+        return [int(record_id) for record_id in found.scalars()]
+    last = (
+        connection.scalar(select(func.max(AuditRecord.id))) or 0
+    )  # the one writer is us, and the newest is not trimmed
+    return range(last + 1, last + 1 + count)
+
+
+def _roots(work: UnitOfWork, ids: set[int]) -> dict[int, int]:
+    if not ids:
+        return {}
+    found = select(AuditRecord.id, AuditRecord.root_id).where(AuditRecord.id.in_(ids))
+    return {row.id: row.root_id for row in work.execute(found)}
+
+
+def _row(fact: Fact, actor: Actor, seq: int, at: datetime) -> dict[str, Any]:
+    money = fact.money
+    return {
+        "environment": fact.environment,
+        "seq": seq,
+        "id": fact.record_id,
+        "at": at,
+        "entity_type": fact.entity_type,
+        "entity_id": fact.entity_id,
+        "entity_name": fact.entity_name,
+        "version": fact.version,
+        "action": fact.action,
+        "changes": _json(fact.changes),
+        "arguments": _json(fact.arguments),
+        "customer_id": fact.customer_id,
+        "account_id": fact.account_id,
+        "amount": _units(money.amount) if money else None,
+        "balance_before": _units(money.before) if money else None,
+        "balance_after": _units(money.after) if money else None,
+        "currency": money.currency if money else "",
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor": actor.name[:255],
+        "realm": actor.realm,
+        "address": actor.address[:64],
+        "request_id": actor.request_id[:64],
+        "cause_id": fact.cause.record_id if isinstance(fact.cause, Fact) else fact.cause,
+        "root_id": fact.root_id,
+        "reason": fact.reason[:255],
+        "comment": fact.comment,
+    }
+
+
+def _stored(row: dict[str, Any]) -> list[str | int | None]:
+    return [clock.to_us(row["at"]) if name == "at" else row[name] for name in COLUMNS]
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _units(amount: Decimal) -> int:
+    """Raises ValueError for an amount that is not whole in units of 1/100000."""
+    units = amount * MONEY_UNITS
+    if units != units.to_integral_value():
+        raise ValueError(f"{amount} has more than five decimals")
+    return int(units)

@@ -1,0 +1,177 @@
+"""Models whose every change is a fact, and the guard that lets no statement past that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import Connection, Engine, Table, event, inspect
+from sqlalchemy.orm import InstanceState, Mapped, Mapper, UOWTransaction, declared_attr, mapped_column
+from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
+
+from ringback import clock
+from ringback.changes.schemas import CHANGED, CREATED, DELETED, SECRET, Fact, Json, Owner
+from ringback.records.engine import UNTRACKED, UnitOfWork, is_flushing
+from ringback.records.tables import INSTALLATION, InEnvironment, Record
+
+FACTS = "ringback_facts"  # in the info of a unit of work: what happened in it, in order
+_WRITES = re.compile(r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?(?:\s+only)?"
+                     r"|delete\s+from(?:\s+only)?|merge\s+into|copy|truncate(?:\s+table)?)\s+(?:\"?\w+\"?\.)?\"?(\w+)",
+                     re.IGNORECASE)  # fmt: skip
+
+
+class UntrackedChange(Exception):
+    """A statement would change a tracked table past the audit log: change the objects instead."""
+
+
+class Tracked:
+    """A mixin for tables whose every change becomes a Fact. Change objects in `changing(...)`, never by statements.
+
+    Columns with `info={"untracked": True}` are no change (when something was last used); with `info={"secret": True}`
+    only that they changed is told.
+    """
+
+    __entity__: ClassVar[str]  # the entity's type: "customer"
+
+    version: Mapped[int] = mapped_column(default=1)  # counted up by each change
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 -- SQLAlchemy calls it with the class
+        return {"version_id_col": cast("Any", cls).version}
+
+    def told_as(self) -> str:
+        """What a person calls it."""
+        return str(getattr(self, "name", ""))
+
+    def owner(self) -> Owner:
+        return Owner(self.environment if isinstance(self, InEnvironment) else INSTALLATION)
+
+
+def facts_of(work: UnitOfWork) -> list[Fact]:
+    found: list[Fact] = work.info.setdefault(FACTS, [])
+    return found
+
+
+@event.listens_for(UnitOfWork, "before_flush")
+def _see_changes(work: UnitOfWork, _context: UOWTransaction, _instances: Any) -> None:
+    """Changed and deleted objects while their old values are known; new ones have no id yet."""
+    for row in work.dirty:
+        if isinstance(row, Tracked) and (changes := _changes(row)):
+            _add(work, row, CHANGED, changes)
+    for row in work.deleted:
+        if isinstance(row, Tracked):
+            _add(work, row, DELETED, {name: (old, None) for name, old in _values(row)})
+
+
+@event.listens_for(UnitOfWork, "after_flush")
+def _see_new(work: UnitOfWork, _context: UOWTransaction) -> None:
+    for row in work.new:
+        if isinstance(row, Tracked):
+            _add(work, row, CREATED, {name: (None, new) for name, new in _values(row)})
+    for fact, row in _pending(work):
+        fact.version = row.version
+    _pending(work).clear()
+
+
+def _pending(work: UnitOfWork) -> list[tuple[Fact, Tracked]]:
+    found: list[tuple[Fact, Tracked]] = work.info.setdefault("ringback_pending", [])
+    return found
+
+
+def _add(work: UnitOfWork, row: Tracked, action: str, changes: dict[str, tuple[Json, Json]]) -> None:
+    from ringback.changes.service import add_fact
+
+    owner = row.owner()
+    fact = Fact(
+        environment=owner.environment,
+        entity_type=row.__entity__,
+        entity_id=str(inspect(row, raiseerr=True).mapper.primary_key_from_instance(row)[0]),
+        entity_name=row.told_as()[:255],
+        action=action,
+        version=row.version,
+        changes=changes,
+        customer_id=owner.customer_id,
+        account_id=owner.account_id,
+    )
+    known = add_fact(work, fact)
+    if action == CHANGED:
+        _pending(work).append((known, row))
+
+
+def _changes(row: Tracked) -> dict[str, tuple[Json, Json]]:
+    """Property -> old and new of what differs. Raises UntrackedChange where the old value was never read."""
+    state: InstanceState[Any] = inspect(row)
+    found: dict[str, tuple[Json, Json]] = {}
+    for name, secret in _columns(state.mapper):
+        history = state.attrs[name].history
+        if not history.has_changes():
+            continue
+        new = history.added[0] if history.added else None
+        old = history.deleted[0] if history.deleted else NO_VALUE
+        if old in (NO_VALUE, NEVER_SET):
+            raise UntrackedChange(f"{row.__entity__}.{name} was changed before it was read: what it was is unknown")
+        if old != new:
+            found[name] = _told(old, secret), _told(new, secret)
+    return found
+
+
+def _values(row: Tracked) -> Iterator[tuple[str, Json]]:
+    """What is set, of a new or deleted object."""
+    for name, secret in _columns(cast("InstanceState[Any]", inspect(row)).mapper):
+        value = getattr(row, name)
+        if value is not None:
+            yield name, _told(value, secret)
+
+
+@cache
+def _columns(mapper: Mapper[Any]) -> tuple[tuple[str, bool], ...]:
+    """(name, whether it is secret) of what a change of an object can be."""
+    left_out = {"version", "environment", *(column.key for column in mapper.primary_key)}
+    return tuple(
+        (prop.key, bool(prop.columns[0].info.get("secret")))
+        for prop in mapper.column_attrs
+        if prop.key not in left_out and not prop.columns[0].info.get("untracked")
+    )
+
+
+def _told(value: Any, secret: bool) -> Json:
+    """As it stands in an audit record: JSON, and exact."""
+    if value is None:
+        return None
+    if secret:
+        return SECRET
+    if isinstance(value, datetime):
+        return clock.isoformat(clock.to_us(value))
+    if isinstance(value, date | Decimal):
+        return str(value)
+    return cast("Json", value)
+
+
+@cache
+def tracked_tables() -> frozenset[str]:
+    return frozenset(
+        mapper.local_table.name
+        for mapper in Record.registry.mappers
+        if issubclass(mapper.class_, Tracked) and isinstance(mapper.local_table, Table)
+    )
+
+
+@event.listens_for(Engine, "before_cursor_execute")
+def _guard(connection: Connection, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+    """Text, Core and bulk statements come by here as those of a flush do; only a flush was diffed."""
+    written = _written(statement)
+    if not written or is_flushing() or connection.get_execution_options().get(UNTRACKED):
+        return
+    tables = written & tracked_tables()
+    if tables:
+        raise UntrackedChange(f"a statement would change {', '.join(sorted(tables))} past the audit log")
+
+
+@lru_cache(maxsize=4096)
+def _written(statement: str) -> frozenset[str]:
+    """Tables that the statement writes."""
+    return frozenset(name.lower() for name in _WRITES.findall(statement))

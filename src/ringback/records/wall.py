@@ -1,0 +1,116 @@
+"""The wall between environments: what a session may see and write, enforced under every query of every room.
+
+A session is opened for some environments. Every select, update and delete through it is narrowed to these, for each
+table that carries an environment, also in joins, subqueries and relationships; a row of another environment is not
+written. A session opened for none may not touch such a table at all, so that nobody forgets to say which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Table, TextClause, event
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.util import find_tables
+
+from ringback.records.tables import InEnvironment, Record
+
+_KEY = "ringback_environments"
+
+
+class Everywhere(Enum):
+    EVERYWHERE = "everywhere"
+
+
+EVERYWHERE: Final = Everywhere.EVERYWHERE  # for what serves all tenants: login, relay, retention, verification
+Environments = Sequence[str] | Everywhere | None
+
+
+class OtherEnvironment(Exception):
+    """A query or a row of an environment that the session was not opened for: a mistake of the caller."""
+
+
+class WalledSession(Session):
+    """Set up by `enclose` before it is used."""
+
+
+def enclose(session: Session, environments: Environments) -> None:
+    session.info[_KEY] = tuple(environments) if isinstance(environments, Sequence) else environments
+
+
+def environments_of(session: Session) -> tuple[str, ...] | Everywhere | None:
+    found: tuple[str, ...] | Everywhere | None = session.info.get(_KEY)
+    return found
+
+
+@event.listens_for(WalledSession, "do_orm_execute")
+def _narrow(state: ORMExecuteState) -> None:
+    seen = environments_of(state.session)
+    if seen is EVERYWHERE:
+        return
+    if not state.is_orm_statement:
+        _refuse_tables(state.statement)
+        return
+    if seen is None:
+        _refuse_mappers(state.all_mappers)
+    mine = seen or ()
+    state.statement = state.statement.options(
+        with_loader_criteria(InEnvironment, lambda cls: cls.environment.in_(mine), include_aliases=True)
+    )
+
+
+@event.listens_for(WalledSession, "before_flush")
+def _check_rows(session: Session, _context: UOWTransaction, _instances: Any) -> None:
+    seen = environments_of(session)
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if not isinstance(row, InEnvironment):
+            continue
+        environment: str | None = row.environment
+        if environment is None and isinstance(seen, tuple) and len(seen) == 1:
+            row.environment = environment = seen[0]
+        if environment is None or (seen is not EVERYWHERE and environment not in (seen or ())):
+            raise OtherEnvironment(
+                f"{type(row).__name__} of environment {environment!r} in a session for {_named(seen)}"
+            )
+
+
+def _refuse_mappers(mappers: Sequence[Mapper[Any]]) -> None:
+    for mapper in mappers:
+        if issubclass(mapper.class_, InEnvironment):
+            raise OtherEnvironment(f"{mapper.class_.__name__} in a session that was opened for no environment")
+
+
+def _refuse_tables(statement: Executable) -> None:
+    """What is not asked through the models cannot be narrowed."""
+    for table in _tables_in(statement):
+        if table in _walled():
+            raise OtherEnvironment(f"{table} is asked for past the models: only a session for EVERYWHERE may")
+
+
+def _tables_in(statement: Any) -> Iterator[str]:
+    if isinstance(statement, TextClause):
+        yield from re.findall(r"\w+", statement.text)
+        return
+    for table in find_tables(
+        statement, include_joins=True, include_aliases=True, include_crud=True, include_selects=True
+    ):
+        if isinstance(table, Table):
+            yield table.name
+
+
+@cache
+def _walled() -> frozenset[str]:
+    return frozenset(
+        mapper.local_table.name
+        for mapper in Record.registry.mappers
+        if issubclass(mapper.class_, InEnvironment) and isinstance(mapper.local_table, Table)
+    )
+
+
+def _named(seen: tuple[str, ...] | Everywhere | None) -> str:
+    return ", ".join(seen) if isinstance(seen, tuple) else "no environment"
