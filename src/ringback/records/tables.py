@@ -10,11 +10,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from ringback import clock
+from ringback.records.environments import (
+    DEFAULT_ENVIRONMENT,
+    INSTALLATION,
+    RESERVED_ENVIRONMENTS,
+    UNASSIGNED,
+)
 
-DEFAULT_ENVIRONMENT = "default"
-UNASSIGNED = "unassigned"  # traffic that no rule gives to an environment
-INSTALLATION = "installation"  # what is of no environment: people, rules of traffic, options for all
-RESERVED_ENVIRONMENTS = frozenset({UNASSIGNED, INSTALLATION})
+__all__ = [
+    "DEFAULT_ENVIRONMENT", "INSTALLATION", "RESERVED_ENVIRONMENTS", "UNASSIGNED", "Id", "InEnvironment", "NamesEnvironment",
+    "Record", "UtcTime",
+]  # fmt: skip
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only what is spelled INTEGER
 
