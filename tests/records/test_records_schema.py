@@ -131,7 +131,7 @@ def described(engine: Engine) -> dict[str, object]:
     }
 
 
-OF_THE_INSTALLATION = {"User", "LoginSession", "LoginThrottle", "ApiToken", "RoleRun", "Lease"}
+OF_THE_INSTALLATION = {"User", "LoginSession", "LoginThrottle", "ApiToken", "RoleRun", "Lease", "ConfigurationSeen"}
 
 
 def test_every_table_stands_behind_the_wall_but_those_of_the_installation() -> None:

@@ -1,0 +1,141 @@
+"""What holds, in this process: asked of the records every few seconds, told at once.
+
+current = Current(settings, engine, role="web")
+current.start()
+current.value(LOG_MAX_AGE)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ringback import clock
+from ringback.configuration import options as registered
+from ringback.configuration import queries
+from ringback.configuration.models import ConfigurationSeen
+from ringback.configuration.options import Option, Registry
+from ringback.configuration.snapshot import NOTHING, Snapshot, read_snapshot, write_snapshot
+from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
+from ringback.records.tables import INSTALLATION
+from ringback.records.wall import EVERYWHERE
+from ringback.settings import Settings
+
+POLL_SECONDS = 1.5  # an applied value is in use everywhere within five
+_LAST_WORD_SECONDS = 3.0
+
+Value = TypeVar("Value")
+_log = structlog.get_logger()
+
+
+class Current:
+    """Applied values, else what environment variables or defaults say. Reading costs no query; any thread may.
+
+    While the records are away the last known values hold. With a `file` these are kept over a restart. With a `role`
+    the records are told which entry of the history this process has taken in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        records: Engine | None = None,
+        *,
+        role: str = "",
+        file: Path | None = None,
+        registry: Registry = registered.registry,
+        changed: Callable[[Snapshot], None] = lambda _: None,
+    ) -> None:
+        """`records`: None opens them by `settings` when they can be opened. `changed` is called by the thread that
+        refreshes."""
+        self._settings = settings
+        self._records, self._own = records, records is None
+        self._role = role
+        self._file = file
+        self._registry = registry
+        self._changed = changed
+        self._snapshot = (read_snapshot(file, registry) if file else None) or NOTHING
+        self._told: int | None = None  # what the records were told that we have
+        self._known = False  # whether the records were read at least once
+        self._problem = ""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def entry(self) -> int:
+        """The last entry of the history that was taken in; 0: none."""
+        return self._snapshot.entry
+
+    def value(self, option: Option[Value], environment: str = INSTALLATION) -> Value:
+        found = self._snapshot.get(option, environment)
+        return option.otherwise(self._settings) if found is None else found
+
+    def start(self) -> None:
+        """Reads once, and from then on in a thread."""
+        self.refresh()
+        self._thread = threading.Thread(target=self._refresh_always, name="configuration", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_LAST_WORD_SECONDS)
+            if self._thread.is_alive():
+                return  # it hangs in the records
+        if self._own and self._records is not None:
+            self._records.dispose()
+            self._records = None
+
+    def refresh(self) -> bool:
+        """Whether the records could be read. What keeps them from it is logged once."""
+        problem = ""
+        try:
+            self._refresh()
+        except (RecordsUnavailable, OSError) as error:
+            problem = str(error)
+        except SQLAlchemyError as error:
+            problem = f"the records: {getattr(error, 'orig', None) or error}"
+        if problem and problem != self._problem:
+            _log.warning("the last known configuration holds", entry=self.entry, problem=problem)
+        self._problem = problem
+        return not problem
+
+    def _refresh_always(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            self.refresh()
+
+    def _refresh(self) -> None:
+        if self._records is None:
+            self._records = open_engine(self._settings.records_url)
+        with reading(self._records, EVERYWHERE) as session:
+            entry = queries.latest(session)
+            if entry != self.entry or not self._known:  # also where it went back: the records were restored
+                rows = [(row.environment, row.name, row.value) for row in queries.values(session)]
+                snapshot = Snapshot(entry, rows, self._registry)
+                differs = snapshot.rows != self._snapshot.rows or entry != self.entry
+                self._snapshot, self._known = snapshot, True
+            else:
+                differs = False
+        if differs:
+            _log.info("configuration taken in", entry=entry)
+            self._changed(self._snapshot)
+        if self._file is not None and (differs or not self._file.exists()):
+            write_snapshot(self._file, self._snapshot)
+        if self._role and self._told != entry:
+            self._tell(self._records, entry)
+
+    def _tell(self, records: Engine, entry: int) -> None:
+        host = self._settings.host_name
+        with unit_of_work(records, EVERYWHERE) as work:
+            work.lock("configuration seen", host, self._role)
+            row = work.get(ConfigurationSeen, (host, self._role))
+            if row is None:
+                work.add(ConfigurationSeen(host=host, role=self._role, apply_id=entry, seen_at=clock.now()))
+            elif row.apply_id != entry or self._told is None:
+                row.apply_id, row.seen_at = entry, clock.now()
+        self._told = entry

@@ -1,0 +1,24 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from settled import Room, room
+from sqlalchemy import Engine
+
+from ringback.audit.writer import connect
+from ringback.records.secrets import ring
+
+
+@pytest.fixture(autouse=True)
+def _doors(tmp_path: Path) -> Iterator[None]:
+    """What a door does before it uses the records."""
+    connect()
+    before = ring._path, ring._keys
+    ring.use(tmp_path / "secrets.key")
+    yield
+    ring._path, ring._keys = before
+
+
+@pytest.fixture
+def here(engine: Engine, tmp_path: Path) -> Room:
+    return room(engine, tmp_path)
