@@ -10,7 +10,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, cast
 
 import orjson
@@ -21,10 +20,10 @@ from ringback.audit.models import AuditChain, AuditRecord
 from ringback.changes.schemas import Actor, Fact
 from ringback.changes.service import subscribe
 from ringback.records.engine import UnitOfWork
+from ringback.records.money import to_units
 from ringback.records.wall import EVERYWHERE, enclose, environments_of
 
 NO_HASH = bytes(32)
-MONEY_UNITS = Decimal(100_000)
 _ROWS = 500  # an insert
 
 # What the hash covers, in this order, after the hash of the record before. Values as they are stored.
@@ -137,9 +136,9 @@ def _row(fact: Fact, actor: Actor, seq: int, at: datetime) -> dict[str, Any]:
         "arguments": _json(fact.arguments),
         "customer_id": fact.customer_id,
         "account_id": fact.account_id,
-        "amount": _units(money.amount) if money else None,
-        "balance_before": _units(money.before) if money else None,
-        "balance_after": _units(money.after) if money else None,
+        "amount": to_units(money.amount) if money else None,
+        "balance_before": to_units(money.before) if money else None,
+        "balance_after": to_units(money.after) if money else None,
         "currency": money.currency if money else "",
         "actor_kind": actor.kind,
         "actor_id": actor.id,
@@ -160,11 +159,3 @@ def _stored(row: dict[str, Any]) -> list[str | int | None]:
 
 def _json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _units(amount: Decimal) -> int:
-    """Raises ValueError for an amount that is not whole in units of 1/100000."""
-    units = amount * MONEY_UNITS
-    if units != units.to_integral_value():
-        raise ValueError(f"{amount} has more than five decimals")
-    return int(units)

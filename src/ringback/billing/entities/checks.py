@@ -1,0 +1,91 @@
+"""What a value of a field must be, beyond its kind: returns it in canonical spelling, or raises ValueError with a
+sentence fit to be shown."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from iso4217 import Currency
+
+CURRENCIES: tuple[tuple[str, str], ...] = tuple(
+    (each.code, f"{each.code} · {each.currency_name}") for each in Currency if each.exponent is not None
+)
+_PLACEHOLDERS = {"id", "name", "environment"}
+
+
+def time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(f"{value!r} is no time zone such as Europe/Prague or UTC.")
+    return value
+
+
+def key(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+        raise ValueError("A key has lower-case letters, digits and dashes, 63 at most.")
+    return value
+
+
+def prefix(value: str) -> str:
+    """Digits of a destination; "" is the default of a tariff."""
+    return value.removeprefix("+")
+
+
+def mac(value: str) -> str:
+    plain = re.sub(r"[.:\-\s]", "", value).lower()
+    if plain and not re.fullmatch(r"[0-9a-f]{12}", plain):
+        raise ValueError(f"{value!r} is no MAC address such as 00:1a:2b:3c:4d:5e.")
+    return ":".join(plain[at : at + 2] for at in range(0, len(plain), 2))
+
+
+def country(value: str) -> str:
+    value = value.upper()
+    if value and not re.fullmatch(r"[A-Z]{2}", value):
+        raise ValueError("A country is given by its two letters (ISO 3166), such as CZ.")
+    return value
+
+
+def iccid(value: str) -> str:
+    """With its check digit (ITU-T E.118), where it has 19 or 20 digits."""
+    plain = value.replace(" ", "")
+    if not re.fullmatch(r"\d{18,20}", plain):
+        raise ValueError("An ICCID has 18 to 20 digits.")
+    if len(plain) > 18 and _luhn(plain[:19]) != 0 and _luhn(plain) != 0:
+        raise ValueError(f"{plain} is mistyped: its check digit is wrong.")
+    return plain
+
+
+def imsi(value: str) -> str:
+    if value and not re.fullmatch(r"\d{14,15}", value):
+        raise ValueError("An IMSI has 14 or 15 digits.")
+    return value
+
+
+def address(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False)) if "/" in value else str(ip_address(value)) if value else ""
+    except ValueError:
+        raise ValueError(f"{value!r} is no address or network, such as 192.0.2.10 or 192.0.2.0/28.") from None
+
+
+def link_template(value: str) -> str:
+    """A URL with {id}, {name} or {environment} in it."""
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("Give a whole URL, such as https://crm.example.net/customers/{id}.")
+    unknown = set(re.findall(r"\{(\w*)\}", value)) - _PLACEHOLDERS
+    if unknown:
+        raise ValueError(f"{{{min(unknown)}}} is not known: {{id}}, {{name}} and {{environment}} are.")
+    return value
+
+
+def _luhn(number: str) -> int:
+    total = 0
+    for place, figure in enumerate(reversed(number)):
+        value = int(figure) * (1 + place % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10
