@@ -25,7 +25,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_configuration_applies_environment"), "configuration_applies", ["environment"])
     op.create_table(
         "configuration_changes",
-        sa.Column("apply_id", sa.BigInteger(), nullable=False),
+        sa.Column("apply_id", _ID, nullable=False),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("old", sa.Text(), nullable=True),
@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("name", sa.String(64), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("apply_id", sa.BigInteger(), nullable=False),
+        sa.Column("apply_id", _ID, nullable=False),
         sa.ForeignKeyConstraint(
             ["apply_id"], ["configuration_applies.id"], name=op.f("fk_configuration_values_apply_id")
         ),
