@@ -81,6 +81,7 @@ def current_user(request: Request) -> Principal | None:
     secret = request.cookies.get(COOKIE)
     principal = principal_of_login(engine, secret) if secret else None
     request.state.viewer_name = principal.name if principal else ""
+    request.state.viewer_permissions = principal.permissions if principal else frozenset()
     request.state.csrf_token = principal.csrf_token if principal else ""
     return principal
 

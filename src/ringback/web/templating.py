@@ -1,8 +1,9 @@
 """Pages from templates: one Jinja2 environment with escaping always on, and `render`.
 
 Template names: ``base.html`` and the like live here; ``sessions/...`` and ``access/...`` in the templates/ folder of
-that room. What every page knows about its reader comes from `request.state` (`viewer_name`, `csrf_token`; set by the
-access room) and from two cookies that the browser sets (`zone`, an IANA name, and `theme`).
+that room. What every page knows about its reader comes from `request.state` (`viewer_name`, `viewer_permissions`,
+`viewer_environment`, `viewer_environments`, `csrf_token`; set by the access room) and from two cookies that the browser
+sets (`zone`, an IANA name, and `theme`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from ringback import clock
-from ringback.web import flash, formats
+from ringback.web import flash, formats, navigation
 from ringback.web.static_files import static_path
 
 ZONE_COOKIE = "zone"
@@ -26,7 +27,7 @@ THEME_COOKIE = "theme"
 CSRF_FIELD = "csrf_token"  # of forms; requests made by scripts send the header X-CSRF-Token
 
 _HERE = Path(__file__).parent
-_ROOMS = ("sessions", "access")
+_ROOMS = ("sessions", "access", "audit", "billing", "configuration")
 
 
 @cache
@@ -63,9 +64,18 @@ def page_context(request: Request) -> dict[str, Any]:
     tz = viewer_zone(request)
     now_us = clock.now_us()
     theme = request.cookies.get(THEME_COOKIE, "")
+    permissions: frozenset[str] = getattr(request.state, "viewer_permissions", frozenset())
+    menus = navigation.menus_for(permissions)
+    menu_here, link_here = navigation.place(menus, request.url.path)
     return {
         "request": request,
         "viewer_name": getattr(request.state, "viewer_name", ""),
+        "viewer_environment": getattr(request.state, "viewer_environment", ""),
+        "viewer_environments": getattr(request.state, "viewer_environments", ()),
+        "may": permissions.__contains__,
+        "menus": menus,
+        "menu_here": menu_here,
+        "link_here": link_here,
         "csrf_token": getattr(request.state, "csrf_token", ""),
         "theme": theme if theme in ("light", "dark") else "",
         "flashed": flash.take(request),
