@@ -44,17 +44,22 @@ def _status(store_url: str) -> StoreStatus:
 
 def _line(segment: SegmentStatus) -> str:
     held = f"{segment.messages:>12,} messages  {segment.legs:>10,} legs  {segment.logs:>10,} log lines"
+    if segment.kind == "audit":
+        held = f"{segment.audits:>12,} audit rows"
     return f"{segment.name:20} {segment.bytes:>15,} bytes  {held}  {segment.problem}".rstrip()
 
 
 def _told(report: RepairReport) -> list[str]:
-    saved = f"{report.messages:,} messages, {report.legs:,} legs, {report.logs:,} log lines"
+    saved = (
+        f"{report.messages:,} messages, {report.legs:,} legs, {report.logs:,} log lines, {report.audits:,} audit rows"
+    )
     if not report.damaged:
         return [f"{report.segment}: everything can be read ({saved}); nothing was changed"]
     losses = {
         "messages": report.lost_messages,
         "legs": report.lost_legs,
         "log lines": report.lost_logs,
+        "audit rows": report.lost_audits,
         "writes that were acknowledged": report.lost_batches,
     }
     lost = [f"{what}: {'unknown' if count is None else f'{count:,}'}" for what, count in losses.items() if count != 0]

@@ -11,7 +11,7 @@ from between import Between, Engine, between
 from opensearch_server import own_prefix, single_node
 from ringback.events import EventStore, open_store
 from ringback.events.opensearch import bulk, leg_query, reading
-from ringback.events.sqlite import entries, segment_writer
+from ringback.events.sqlite import entries, key_filter, segment_writer
 
 OpenStore = Callable[[], EventStore]
 
@@ -24,6 +24,7 @@ def sqlite_in_small_pieces(request: pytest.FixtureRequest) -> str:
     """A few rows do what a few hundred thousand do otherwise: fill slices, and pages of a search."""
     monkeypatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setattr(segment_writer, "SLICE_ROWS", 3)
+    monkeypatch.setattr(key_filter, "FIRST_KEYS", 1)
     monkeypatch.setattr(entries, "_FIRST_ROWS", 2)
     monkeypatch.setattr(entries, "_MORE_ROWS", 5)
     return sqlite(request)

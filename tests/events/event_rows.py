@@ -6,13 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ringback.events import DAY_US, Batch, BlockPart, BlockWrite, EventStore, LegQuery, LegRow, LogQuery, LogRecord
+from ringback.events import (
+    DAY_US,
+    AuditQuery,
+    AuditRow,
+    Batch,
+    BlockPart,
+    BlockWrite,
+    EventStore,
+    LegQuery,
+    LegRow,
+    LogQuery,
+    LogRecord,
+)
 
 MIDNIGHT = 1_795_305_600_000_000  # 2026-11-22T00:00:00Z
 NOON = MIDNIGHT + DAY_US // 2
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 ANY_TIME = LegQuery(("default",), MIDNIGHT - 2 * DAY_US, MIDNIGHT + 4 * DAY_US)
+ANY_AUDIT = AuditQuery(("default",), MIDNIGHT - 2 * DAY_US, MIDNIGHT + 4 * DAY_US)
 ANY_LOG = LogQuery(("default",), MIDNIGHT - 2 * DAY_US, MIDNIGHT + 4 * DAY_US)
 
 
@@ -55,6 +68,40 @@ def line(number: int = 0, text: str = "INVITE relayed", **changes: Any) -> LogRe
     """The line written `number` seconds after noon."""
     record = LogRecord("default", NOON + number * SECOND, "node", "edge-1", "info", text)
     return replace(record, **changes)
+
+
+def audit(number: int = 0, **changes: Any) -> AuditRow:
+    """The record `number` of its chain: a change of an account's credit limit, `number` seconds after noon."""
+    row = AuditRow(
+        environment="default",
+        id=number + 1,
+        seq=number + 1,
+        time_us=NOON + number * SECOND,
+        entity_type="account",
+        entity_id="7",
+        entity_name="12103355787",
+        action="changed",
+        properties=("credit_limit", "status"),
+        realm="console",
+        actor_kind="user",
+        actor="amy",
+        address="192.0.2.10",
+        request_id=f"request-{number}",
+        customer_id=3,
+        customer_name="Acme Telecom Ltd",
+        account_id=7,
+        account_name="12103355787",
+        amount=6_000_000,
+        currency="EUR",
+        message_key="account.changed",
+        body='{"old": 1, "new": 2}',
+    )
+    return replace(row, **changes)
+
+
+def audits(store: EventStore, query: AuditQuery = ANY_AUDIT, **changes: Any) -> list[int]:
+    """Numbers of the rows, as given to `audit`."""
+    return [row.id - 1 for row in store.search_audit(replace(query, **changes), limit=1000).rows]
 
 
 def write(store: EventStore, *legs: LegRow) -> None:

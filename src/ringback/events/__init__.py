@@ -1,10 +1,13 @@
-"""The event store: legs, message blocks and log lines behind one protocol (`store`), an engine per folder."""
+"""The event store: legs, message blocks, log lines and audit rows behind one protocol (`store`), an engine per folder."""
 
 from pathlib import Path
 
 from ringback.events.store import (
     DAY_US,
     FINE_OUTCOMES,
+    AuditPage,
+    AuditQuery,
+    AuditRow,
     BadCursor,
     Batch,
     BlockPart,
@@ -35,6 +38,9 @@ from ringback.events.store import (
 __all__ = [
     "DAY_US",
     "FINE_OUTCOMES",
+    "AuditPage",
+    "AuditQuery",
+    "AuditRow",
     "BadCursor",
     "Batch",
     "BlockPart",

@@ -6,7 +6,9 @@ import base64
 import binascii
 import hashlib
 
-from ringback.events.store import BadCursor, LegQuery, LogQuery
+from ringback.events.store import AuditQuery, BadCursor, LegQuery, LogQuery
+
+Query = LegQuery | LogQuery | AuditQuery
 
 
 def checked_limit(limit: int) -> int:
@@ -16,12 +18,12 @@ def checked_limit(limit: int) -> int:
     return limit
 
 
-def sealed(body: bytes, query: LegQuery | LogQuery, mac_bytes: int, engine: str = "") -> str:
+def sealed(body: bytes, query: Query, mac_bytes: int, engine: str = "") -> str:
     """`engine`: what keeps the cursors of one engine apart from another's."""
     return base64.urlsafe_b64encode(body + _mac(body, query, mac_bytes, engine)).decode()
 
 
-def opened(text: str, query: LegQuery | LogQuery, size: int, mac_bytes: int, engine: str = "") -> bytes:
+def opened(text: str, query: Query, size: int, mac_bytes: int, engine: str = "") -> bytes:
     """The `size` bytes that were sealed. Raises BadCursor for what is no cursor of this query."""
     try:
         data = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
@@ -33,5 +35,5 @@ def opened(text: str, query: LegQuery | LogQuery, size: int, mac_bytes: int, eng
     return body
 
 
-def _mac(body: bytes, query: LegQuery | LogQuery, size: int, engine: str) -> bytes:
+def _mac(body: bytes, query: Query, size: int, engine: str) -> bytes:
     return hashlib.blake2b((engine + repr(query)).encode(errors="surrogatepass") + body, digest_size=size).digest()

@@ -273,10 +273,81 @@ class LogPage:
     cursor: str | None
 
 
+READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One audit record as it is searched and listed. The record itself stands in the records, which are right where the
+    two differ."""
+
+    environment: str
+    id: int  # of the record, unique over all environments
+    seq: int  # its place in the chain of its environment
+    time_us: int
+    entity_type: str
+    entity_id: str
+    entity_name: str
+    action: str  # created changed deleted read, or a room's own: payment.made
+    properties: tuple[str, ...] = ()  # names of those that changed, or were read
+    realm: str = ""
+    actor_kind: str = ""
+    actor: str = ""  # the name
+    address: str = ""
+    request_id: str = ""
+    customer_id: int | None = None
+    customer_name: str = ""
+    account_id: int | None = None
+    account_name: str = ""
+    amount: int | None = None  # 1/100000 of the currency's unit
+    currency: str = ""
+    message_key: str = ""
+    body: str = ""  # the whole record as its room wrote it: opaque, not searched
+    personal: bool = False  # personal data was read or changed
+
+    @property
+    def kind(self) -> str:
+        """change, or read"""
+        return READ if self.action.rpartition(".")[2] == READ else "change"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Everything is and-ed; the values of one tuple are or-ed."""
+
+    environments: tuple[str, ...]
+    start_us: int
+    end_us: int  # exclusive
+    entity_types: tuple[str, ...] = ()
+    entity_id: str = ""  # ids of two types may be equal
+    names: str = (
+        ""  # all words occur in the names of entity, customer and account; one that ends in "*" is a beginning
+    )
+    actions: tuple[str, ...] = ()
+    kind: str = ""  # change | read
+    properties: tuple[str, ...] = ()
+    realms: tuple[str, ...] = ()
+    actor: str = ""
+    address: str = ""  # a prefix ends with "*"
+    request_id: str = ""
+    customer_id: int | None = None
+    account_id: int | None = None
+    min_amount: int | None = None  # both inclusive; a row without an amount meets neither
+    max_amount: int | None = None
+    ids: tuple[int, ...] = ()
+    personal: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    rows: list[AuditRow]
+    cursor: str | None  # None: nothing more
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentStatus:
     name: str  # "sip-2026-11-22"
-    kind: str  # sip | log
+    kind: str  # sip | log | audit
     day: str  # 2026-11-22
     bytes: int
     legs: int
@@ -285,6 +356,7 @@ class SegmentStatus:
     first_us: int
     last_us: int
     problem: str = ""  # what is wrong with it (it cannot be read, its last writes were lost), "" when nothing is
+    audits: int = 0  # audit rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,11 +423,26 @@ class EventStore(Protocol):
         self, query: LogQuery, limit: int = 500, cursor: str | None = None, deadline_s: float = 10.0
     ) -> LogPage: ...
 
+    def write_audit(self, rows: Sequence[AuditRow]) -> None:
+        """As `write`. A row whose id is stored already replaces it; the same row again changes nothing."""
+        ...
+
+    def search_audit(
+        self, query: AuditQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
+    ) -> AuditPage:
+        """Newest first by (time_us, id). Cursors and errors as in `search`."""
+        ...
+
+    def count_audit(self, query: AuditQuery, at_most: int = 10_000, deadline_s: float = 10.0) -> int:
+        """How many rows there are; `at_most` stands for that many or more."""
+        ...
+
     def status(self) -> StoreStatus: ...
 
     def drop_before(self, kind: str, before_us: int, *, written_before_us: int | None = None) -> list[str]:
         """Retention: unlinks whole segments of days that ended before `before_us`; with `written_before_us` only those
-        that nothing was written to since, so that an old capture stays for a while. Returns their names."""
+        that nothing was written to since, so that an old capture stays for a while: audit rows do not. Returns their
+        names."""
         ...
 
     def close(self) -> None: ...

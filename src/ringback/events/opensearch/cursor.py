@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from ringback.events.cursors import opened, sealed
-from ringback.events.store import LegQuery, LogQuery
+from ringback.events.cursors import Query, opened, sealed
 
 Place = tuple[int, ...]  # values of the sort, of the last row that was given out
 
@@ -18,11 +17,11 @@ _ENGINE = "opensearch\0"
 _MAC_BYTES = 9  # 33 bytes in all: no bit of the text is without meaning
 
 
-def written(place: Place, query: LegQuery | LogQuery) -> str:
+def written(place: Place, query: Query) -> str:
     return sealed(_SHAPE.pack(*place, *[0] * (3 - len(place))), query, _MAC_BYTES, _ENGINE)
 
 
-def parsed(text: str | None, query: LegQuery | LogQuery, length: int) -> Place | None:
+def parsed(text: str | None, query: Query, length: int) -> Place | None:
     """The first `length` values. Raises BadCursor for what is no cursor of this query."""
     if text is None:
         return None

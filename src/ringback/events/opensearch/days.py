@@ -1,4 +1,4 @@
-"""The indices: one of legs, blocks and counts a day for what the store calls ``sip``, one of logs for ``log``."""
+"""The indices of a day: legs, blocks and counts for what the store calls ``sip``, logs for ``log``, audit for ``audit``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from ringback.events.store import DAY_US
 
-LEGS, BLOCKS, COUNTS, LOGS = "legs", "blocks", "counts", "logs"
-INDICES = {"sip": (LEGS, BLOCKS, COUNTS), "log": (LOGS,)}
+LEGS, BLOCKS, COUNTS, LOGS, AUDIT = "legs", "blocks", "counts", "logs", "audit"
+INDICES = {"sip": (LEGS, BLOCKS, COUNTS), "log": (LOGS,), "audit": (AUDIT,)}
 KINDS = {index: kind for kind, indices in INDICES.items() for index in indices}
 _MOST_MONTHS = 24  # beyond it an interval is asked of every index: a URL has 4,096 bytes
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -62,8 +62,8 @@ class Names:
         return ",".join(names)
 
     def parsed(self, index: str) -> tuple[str, str] | None:
-        """(legs, blocks, counts or logs; day); None for an index that is none of ours."""
-        found = re.fullmatch(re.escape(self.prefix) + r"-(legs|blocks|counts|logs)-(\d{4}\.\d\d\.\d\d)", index)
+        """(legs, blocks, counts, logs or audit; day); None for an index that is none of ours."""
+        found = re.fullmatch(re.escape(self.prefix) + r"-(legs|blocks|counts|logs|audit)-(\d{4}\.\d\d\.\d\d)", index)
         return (found[1], found[2]) if found else None
 
 

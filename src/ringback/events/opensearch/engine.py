@@ -10,20 +10,25 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from ringback import clock
+from ringback.events.audit import matches as audit_matches
 from ringback.events.cursors import checked_limit
+from ringback.events.opensearch import audit, days, leg_query, legs, logs, segments, templates, writing
 from ringback.events.opensearch import cursor as cursors
-from ringback.events.opensearch import days, leg_query, legs, logs, segments, templates, writing
 from ringback.events.opensearch.address import Address
 from ringback.events.opensearch.bulk import Action, Bulk, encoded
 from ringback.events.opensearch.client import CONNECT_S, Client, Deadline, Refused
-from ringback.events.opensearch.days import BLOCKS, COUNTS, LEGS, LOGS, Names
+from ringback.events.opensearch.days import AUDIT, BLOCKS, COUNTS, LEGS, LOGS, Names
 from ringback.events.opensearch.reading import Hit, Reader, Search
 from ringback.events.opensearch.texts import USUAL, digest, readable
 from ringback.events.store import (
     DAY_US,
+    AuditPage,
+    AuditQuery,
+    AuditRow,
     Batch,
     BlockSlice,
     Bucket,
@@ -41,10 +46,12 @@ from ringback.events.store import (
 )
 
 Row = TypeVar("Row")
+Written = TypeVar("Written", LogRecord, AuditRow)
 
 MINUTE_US = 60_000_000
 _NEWEST = (("started_us", "desc"), ("tie", "desc"))
 _OLDEST = (("started_us", "asc"), ("tie", "asc"))
+_NEWEST_AUDIT = (("time_us", "desc"), ("id", "desc"))
 _LOG_SORT = ("time_us", "written_us", "tie")
 _BLOCKS_PAGE = 50  # blocks are large
 _BLOCK_LEGS = 20_000  # looked for at once
@@ -102,6 +109,17 @@ class OpenSearchEventStore:
                 for at, record in enumerate(records)
             ]
             self._send(content, token, [actions])
+
+    def write_audit(self, rows: Sequence[AuditRow]) -> None:
+        if not rows:
+            return
+        with self._writing:
+            last = {row.id: row for row in rows}
+            actions = [
+                Action(self._names.index(AUDIT, days.text(row.time_us)), str(row.id), encoded(audit.document(row)))
+                for row in map(_checked, last.values())
+            ]
+            self._send("", "", [actions])
 
     def mark(self, name: str) -> str | None:
         found = self._mark(name, self._ready(_ADMIN_S))
@@ -199,6 +217,35 @@ class OpenSearchEventStore:
             found.append(record)
             last = tuple(hit["sort"])
         return LogPage(found, None)
+
+    def search_audit(
+        self, query: AuditQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
+    ) -> AuditPage:
+        limit = checked_limit(limit)
+        place = cursors.parsed(cursor, query, len(_NEWEST_AUDIT))
+        deadline = self._ready(deadline_s)
+        found: list[AuditRow] = []
+        last: cursors.Place = ()
+        for hit, row in self._audit(query, audit.filters(query), place, limit + 1, deadline):
+            if len(found) == limit:
+                return AuditPage(found, cursors.written(last, query))
+            found.append(row)
+            last = tuple(hit["sort"])
+        return AuditPage(found, None)
+
+    def count_audit(self, query: AuditQuery, at_most: int = 10_000, deadline_s: float = 10.0) -> int:
+        deadline = self._ready(deadline_s)
+        filters = audit.filters(query)
+        if not query.environments or query.start_us >= query.end_us or at_most < 1:
+            return 0
+        if query.names:  # words alone do not say that a row matches
+            found = self._audit(query, filters, None, at_most, deadline)
+            return sum(1 for _ in islice(found, at_most))
+        indices = self._names.covering(AUDIT, query.start_us, query.end_us)
+        plain = {"bool": {"filter": [filters], "must_not": [leg_query.ODD]}}
+        count = self._reader.count(indices, plain, at_most, deadline)
+        odd = {"bool": {"filter": [filters, leg_query.ODD]}}
+        return count + sum(1 for _ in islice(self._audit(query, odd, None, at_most, deadline), at_most - count))
 
     def status(self) -> StoreStatus:
         deadline = self._ready(_STATUS_S)
@@ -323,6 +370,23 @@ class OpenSearchEventStore:
                 return
             search = replace(search, after=tuple(last["sort"]))
 
+    def _audit(
+        self,
+        query: AuditQuery,
+        filters: leg_query.Filter,
+        place: cursors.Place | None,
+        count: int,
+        deadline: Deadline,
+    ) -> Iterator[tuple[Hit, AuditRow]]:
+        """As `_legs`."""
+        if not query.environments or query.start_us >= query.end_us:
+            return
+        indices = self._names.covering(AUDIT, query.start_us, query.end_us)
+        for hit in self._read(Search(indices, filters, _NEWEST_AUDIT, place), count, deadline):
+            row = _made(_audit_row, hit)
+            if audit_matches(query, row):
+                yield hit, row
+
     def _slices(
         self, day: str, refs: dict[str, str], deadline: Deadline
     ) -> Iterator[tuple[tuple[int, ...], BlockSlice]]:
@@ -403,7 +467,11 @@ def _line(hit: Hit) -> LogRecord:
     return logs.log_record(hit["_source"])
 
 
-def _checked(record: LogRecord) -> LogRecord:
+def _audit_row(hit: Hit) -> AuditRow:
+    return audit.audit_row(hit["_source"])
+
+
+def _checked(record: Written) -> Written:
     if len(record.environment) > USUAL:
         raise ValueError(f"an environment's name of {len(record.environment)} characters")
     return record

@@ -110,6 +110,11 @@ class Reader:
         found: dict[str, Any] = self._search(indices, body, deadline, partial=partial).get("aggregations", {})
         return found
 
+    def count(self, indices: str, query: dict[str, Any], at_most: int, deadline: Deadline) -> int:
+        """How many documents there are; `at_most` for that many or more."""
+        body = {"size": 0, "track_total_hits": at_most, "query": query}
+        return min(int(self._search(indices, body, deadline)["hits"].get("total", {}).get("value", 0)), at_most)
+
     def refresh(self, indices: str, deadline: Deadline) -> None:
         """What was written until now is found."""
         with _told(deadline, indices):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ringback.events.opensearch import days
 from ringback.events.opensearch.client import Client, Deadline, Refused, unreadable
-from ringback.events.opensearch.days import BLOCKS, COUNTS, INDICES, KINDS, LEGS, LOGS, Names
+from ringback.events.opensearch.days import AUDIT, BLOCKS, COUNTS, INDICES, KINDS, LEGS, LOGS, Names
 from ringback.events.opensearch.reading import Reader
 from ringback.events.store import DAY_US, EventStoreError, SegmentStatus
 
@@ -66,9 +66,10 @@ def statuses(client: Client, reader: Reader, names: Names, deadline: Deadline) -
     blocks = _by_index(reader, names, BLOCKS, {"messages": {"sum": {"field": "messages"}}}, deadline)
     span = {"first": {"min": {"field": "time_us"}}, "last": {"max": {"field": "time_us"}}}
     logs = _by_index(reader, names, LOGS, span, deadline)
+    rows_of = {"sip": legs, "log": logs, "audit": _by_index(reader, names, AUDIT, span, deadline)}
     found = []
     for segment in held:
-        rows = (legs if segment.kind == "sip" else logs).get(segment.day, {})
+        rows = rows_of[segment.kind].get(segment.day, {})
         found.append(
             SegmentStatus(
                 name=segment.name,
@@ -81,6 +82,7 @@ def statuses(client: Client, reader: Reader, names: Names, deadline: Deadline) -
                 first_us=_figure(rows, "first"),
                 last_us=_figure(rows, "last"),
                 problem="; ".join(segment.problems),
+                audits=rows.get("doc_count", 0) if segment.kind == "audit" else 0,
             )
         )
     return found
@@ -104,7 +106,7 @@ def drop_before(
         for segment in segments(client, names, deadline)
         if segment.kind == kind and segment.end_us <= before_us
     ]
-    if past and written_before_us is not None:
+    if past and written_before_us is not None and kind != "audit":
         told = COUNTS if kind == "sip" else LOGS
         reader.refresh(names.every(told), deadline)
         written = _by_index(reader, names, told, {"written": {"max": {"field": "written_us"}}}, deadline, whole=True)

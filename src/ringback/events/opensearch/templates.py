@@ -10,7 +10,7 @@ from typing import Any
 
 from ringback.events.opensearch.address import Address
 from ringback.events.opensearch.client import Client, Deadline, Refused
-from ringback.events.opensearch.days import BLOCKS, COUNTS, LEGS, LOGS, Names
+from ringback.events.opensearch.days import AUDIT, BLOCKS, COUNTS, LEGS, LOGS, Names
 from ringback.events.opensearch.texts import LONGEST, LONGEST_NUMBER
 from ringback.events.store import EventStoreError
 
@@ -57,6 +57,14 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "message": {"type": "text", "analyzer": "words", "norms": False},
         "call_id": _COUNTED, "conf_id": _COUNTED, "account": _COUNTED,
         "odd": _FLAG, "odd_fields": _KEPT,
+    },
+    AUDIT: {
+        "environment": _FOUND, "id": _TIME, "time_us": _TIME, "seq": _FIGURE,
+        "entity_type": _FOUND, "entity_id": _FOUND, "action": _FOUND, "kind": _FOUND, "properties": _FOUND,
+        "realm": _FOUND, "actor": _FOUND, "address": _FOUND, "request_id": _FOUND, "customer_id": _FOUND,
+        "account_id": _FOUND, "amount": _RANGE, "personal": _FLAG, "words": _FOUND, "odd": _FLAG,
+        "entity_name": _KEPT, "customer_name": _KEPT, "account_name": _KEPT, "actor_kind": _KEPT, "currency": _KEPT,
+        "message_key": _KEPT, "body": _KEPT,
     },
 }  # fmt: skip
 _FLAT = {"opensearch": {"type": "flat_object"}, "elasticsearch": {"type": "flattened", "ignore_above": LONGEST}}

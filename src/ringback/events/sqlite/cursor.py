@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from ringback.events.cursors import opened, sealed
-from ringback.events.store import LegQuery, LogQuery
+from ringback.events.cursors import Query, opened, sealed
 
 _SHAPE = struct.Struct("<qqH")
 _MAC_BYTES = 8
@@ -31,10 +30,10 @@ class Place:
         return max(low, self.id if part > self.part else self.id + 1), high
 
 
-def written(place: Place, query: LegQuery | LogQuery) -> str:
+def written(place: Place, query: Query) -> str:
     return sealed(_SHAPE.pack(place.midnight_us, place.id, place.part), query, _MAC_BYTES)
 
 
-def parsed(text: str | None, query: LegQuery | LogQuery) -> Place | None:
+def parsed(text: str | None, query: Query) -> Place | None:
     """Raises BadCursor for what is no cursor of this query."""
     return None if text is None else Place(*_SHAPE.unpack(opened(text, query, _SHAPE.size, _MAC_BYTES)))

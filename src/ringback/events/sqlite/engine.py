@@ -13,18 +13,22 @@ from pathlib import Path
 
 from ringback import clock
 from ringback.events.cursors import checked_limit
-from ringback.events.sqlite import chains, leg_search, logs, rollups
+from ringback.events.sqlite import audit, chains, key_filter, leg_search, logs, rollups
 from ringback.events.sqlite import cursor as cursors
+from ringback.events.sqlite.audit import AuditWriter
 from ringback.events.sqlite.cursor import Place
 from ringback.events.sqlite.entries import id_range
 from ringback.events.sqlite.files import Folder, SegmentFile
 from ringback.events.sqlite.logs import LogWriter
 from ringback.events.sqlite.readers import Deadline, Readers
-from ringback.events.sqlite.schema import LOW_BITS, Damaged
+from ringback.events.sqlite.schema import AUDIT_BITS, TIME_BITS, Damaged
 from ringback.events.sqlite.sip_writer import SipWriter
 from ringback.events.sqlite.writers import Writers
 from ringback.events.store import (
     DAY_US,
+    AuditPage,
+    AuditQuery,
+    AuditRow,
     Batch,
     BlockSlice,
     BlockWrite,
@@ -55,6 +59,7 @@ class SqliteEventStore:
         self._marked_us = 0
         self._sip = Writers(self._folder, SipWriter)
         self._log = Writers(self._folder, LogWriter)
+        self._audit = Writers(self._folder, AuditWriter)
 
     def write(self, batch: Batch) -> None:
         days = {self._folder.main("sip", midnight): day for midnight, day in _by_day(batch).items()}
@@ -69,6 +74,13 @@ class SqliteEventStore:
             days[self._folder.main("log", record.time_us)].append(record)
         with self._writing:
             self._log.write({file: partial(LogWriter.stage, records=day) for file, day in days.items()})
+
+    def write_audit(self, rows: Sequence[AuditRow]) -> None:
+        days: dict[SegmentFile, list[AuditRow]] = defaultdict(list)
+        for row in rows:
+            days[self._folder.main("audit", row.time_us)].append(row)
+        with self._writing:
+            self._audit.write({file: partial(AuditWriter.stage, rows=day) for file, day in days.items()})
 
     def mark(self, name: str) -> str | None:
         newest: tuple[int, str] | None = None
@@ -185,6 +197,28 @@ class SqliteEventStore:
         records = [record for _, record in found[:limit]]
         return LogPage(records, cursors.written(found[limit - 1][0], query) if len(found) > limit else None)
 
+    def search_audit(
+        self, query: AuditQuery, limit: int = 50, cursor: str | None = None, deadline_s: float = 10.0
+    ) -> AuditPage:
+        deadline, limit = Deadline(deadline_s), checked_limit(limit)
+        place = cursors.parsed(cursor, query)
+        found: list[tuple[Place, AuditRow]] = []
+        for midnight, files in reversed(self._audit_days(query)):
+            if len(found) > limit or (place and place.is_behind(midnight)):
+                continue
+            before = place.id if place and place.midnight_us == midnight else None
+            day = self._audit_day(query, files, before, limit + 1 - len(found), deadline)
+            found += [(Place(midnight, id_, 0), row) for id_, row in day]
+        rows = [row for _, row in found[:limit]]
+        return AuditPage(rows, cursors.written(found[limit - 1][0], query) if len(found) > limit else None)
+
+    def count_audit(self, query: AuditQuery, at_most: int = 10_000, deadline_s: float = 10.0) -> int:
+        deadline, found = Deadline(deadline_s), 0
+        for _, files in self._audit_days(query):
+            if found < at_most:
+                found += len(self._audit_day(query, files, None, at_most - found, deadline, bodies=False))
+        return found
+
     def status(self) -> StoreStatus:
         segments = [segment for file in self._folder.segments() if (segment := self._segment_status(file))]
         return StoreStatus("sqlite", segments, shutil.disk_usage(self._folder.path).free)
@@ -192,7 +226,8 @@ class SqliteEventStore:
     def drop_before(self, kind: str, before_us: int, *, written_before_us: int | None = None) -> list[str]:
         dropped = []
         for file in self._folder.segments(kind):
-            fresh = written_before_us is not None and file.written_us() >= written_before_us
+            spared = written_before_us is not None and kind != "audit"
+            fresh = spared and file.written_us() >= (written_before_us or 0)
             if file.end_us <= before_us and not fresh:
                 self._folder.remove(file)
                 self._readers.forget(file)
@@ -203,6 +238,7 @@ class SqliteEventStore:
         with self._writing:
             self._sip.close()
             self._log.close()
+            self._audit.close()
         self._readers.close()
 
     def _days(self, kind: str, start_us: int, end_us: int) -> list[tuple[int, list[SegmentFile]]]:
@@ -211,6 +247,30 @@ class SqliteEventStore:
         for file in self._folder.segments(kind, start_us, end_us) if start_us < end_us else ():
             days[file.start_us].append(file)
         return sorted(days.items())
+
+    def _audit_days(self, query: AuditQuery) -> list[tuple[int, list[SegmentFile]]]:
+        """Of those segments that may have rows of the query."""
+        wanted = audit.wanted_keys(query)
+        days = self._days("audit", query.start_us, query.end_us) if query.environments else []
+        held = [(day, [file for file in files if key_filter.may_hold(file, wanted)]) for day, files in days]
+        return [(day, files) for day, files in held if files]
+
+    def _audit_day(
+        self, query: AuditQuery, files: list[SegmentFile], before: int | None, count: int, deadline: Deadline,
+        *, bodies: bool = True,
+    ) -> list[tuple[int, AuditRow]]:  # fmt: skip
+        """The `count` newest with an id below `before`. A row that stands in two parts of the day, for it was written
+        again after one was damaged, is one row: in both it has the same id."""
+        found: dict[int, tuple[int, AuditRow]] = {}
+        for file in files:
+            low, high = id_range(file.start_us, query.start_us, query.end_us, AUDIT_BITS)
+            if before is not None:
+                high = min(high, before - 1)
+            with self._readers.open(file, deadline) as reader:
+                if reader:
+                    some = islice(audit.rows(reader, query, low, high, bodies=bodies), count)
+                    found |= {row.id: (id_, row) for id_, row in some}
+        return sorted(found.values(), key=itemgetter(0), reverse=True)[:count]
 
     def _segment_status(self, file: SegmentFile) -> SegmentStatus | None:
         """None where the segment went away in the meantime."""
@@ -224,7 +284,7 @@ class SqliteEventStore:
                     "SELECT coalesce(sum(rows), 0), coalesce(sum(messages), 0), coalesce(min(first), 0),"
                     " coalesce(max(last_us), 0) FROM slice"
                 )
-                first_us = file.start_us + (first >> LOW_BITS) if rows else 0
+                first_us = file.start_us + (first >> TIME_BITS[file.kind]) if rows else 0
         except EventStoreError as error:
             problem = error.reason if isinstance(error, Damaged) else str(error)
         return SegmentStatus(
@@ -238,6 +298,7 @@ class SqliteEventStore:
             first_us=first_us,
             last_us=last_us,
             problem=problem,
+            audits=rows if file.kind == "audit" else 0,
         )
 
 

@@ -29,7 +29,7 @@ class Condition:
 class Order:
     """A table and the way it is read."""
 
-    table: str  # leg | log
+    table: str  # leg | log | audit
     columns: str  # the id first
     newest_first: bool
 
@@ -42,7 +42,7 @@ class Order:
 class Entries:
     """Index entries that lead to the rows wanted: those of `table` that meet any of the tests."""
 
-    table: str  # leg_key leg_number leg_number_reversed log_key
+    table: str  # leg_key leg_number leg_number_reversed log_key audit_key audit_word
     tests: list[Condition]
 
     def select(self, slices: Sequence[int], low: int, high: int) -> Condition:
@@ -57,11 +57,11 @@ class Entries:
         return Condition(sql, [value for test in self.tests for value in (*slices, *test.values, low, high)])
 
 
-def id_range(midnight_us: int, start_us: int, end_us: int) -> tuple[int, int]:
+def id_range(midnight_us: int, start_us: int, end_us: int, bits: int = LOW_BITS) -> tuple[int, int]:
     """Ids (both inclusive) of rows of that day that begin in [start_us, end_us)."""
     first = min(max(start_us - midnight_us, 0), DAY_US)
     last = min(max(end_us - midnight_us, 0), DAY_US)
-    return first << LOW_BITS, (last << LOW_BITS) - 1
+    return first << bits, (last << bits) - 1
 
 
 def pages(select: Select, order: Order, low: int, high: int) -> Iterator[Row]:

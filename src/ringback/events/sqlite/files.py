@@ -4,6 +4,7 @@
     sip-2026-11-22.1.sqlite     a further part of the day: what was set aside because it was damaged, then repaired
     sip-2026-11-22.sqlite-seq   number of the last batch that was acknowledged (8 bytes, see `schema`)
     sip-2026-11-22.sqlite-problem   why somebody found it unreadable, for `status`
+    audit-2026-11-22.sqlite-keys    which customers, entities ... it may hold rows of, see `key_filter`
     sip-2026-11-22.sqlite.damaged   what a repair left of the original
 
 A segment file is never opened but by SQLite: closing any descriptor of it would drop the process's POSIX locks on it.
@@ -24,17 +25,17 @@ from pathlib import Path
 
 from ringback.events.store import DAY_US
 
-_NAME = re.compile(r"(?P<kind>sip|log)-(?P<day>\d{4}-\d{2}-\d{2})(?:\.(?P<part>\d{1,4}))?")
+_NAME = re.compile(r"(?P<kind>sip|log|audit)-(?P<day>\d{4}-\d{2}-\d{2})(?:\.(?P<part>\d{1,4}))?")
 _EPOCH_DAY = date(1970, 1, 1)
 _STALE_SECONDS = 3600.0
-BESIDE = ("", "-wal", "-shm", "-seq", "-problem")
+BESIDE = ("", "-wal", "-shm", "-seq", "-keys", "-problem")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SegmentFile:
     """One segment: where it lies and which time it holds. Sorts by kind, day and part."""
 
-    kind: str  # sip | log
+    kind: str  # sip | log | audit
     day: str  # 2026-11-22
     part: int
     folder: Path
@@ -138,7 +139,7 @@ class Folder:
         fill(new)
         with self.locked():
             if not file.path.exists():
-                for suffix in ("-wal", "-shm", "-seq"):  # left by a segment that somebody removed by hand
+                for suffix in ("-wal", "-shm", "-seq", "-keys"):  # left by a segment that somebody removed by hand
                     file.beside(suffix).unlink(missing_ok=True)
                 new.rename(file.path)
         new.unlink(missing_ok=True)
@@ -155,6 +156,7 @@ class Folder:
                 "-wal",
                 "-shm",
                 "-seq",
+                "-keys",
                 "-problem",
                 "",
             ):  # itself last: found under one of the names always

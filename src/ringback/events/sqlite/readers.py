@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import zstandard
+
 from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.rows import Stored, from_path_list, leg_row, readable, storable
 from ringback.events.sqlite.schema import Damaged, connect, is_busy, is_damage, note_problem
@@ -56,6 +58,8 @@ class Reader:
         self.connection = connection
         self._words: dict[int, str] = {}
         self._routes: dict[int, tuple[Stored, Stored]] = {}
+        self._texts: dict[str, dict[int, str]] = {"shape": {}, "fields": {}}
+        self.decompressor = zstandard.ZstdDecompressor()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, parameters).fetchall()
@@ -74,6 +78,22 @@ class Reader:
         marks = ", ".join("?" * len(texts))
         stored = [storable(text) for text in texts]
         return [id_ for (id_,) in self.rows(f"SELECT id FROM word WHERE text IN ({marks})", stored)]
+
+    def shape(self, id_: int) -> str:
+        return self._text("shape", id_)
+
+    def fields(self, id_: int) -> str:
+        return self._text("fields", id_)
+
+    def _text(self, table: str, id_: int) -> str:
+        """Raises LookupError."""
+        known = self._texts[table]
+        if id_ not in known:
+            row = self.connection.execute(f"SELECT text FROM {table} WHERE id = ?", (id_,)).fetchone()
+            if row is None:
+                raise LookupError(f"{table} {id_} is not there")
+            known[id_] = row[0]
+        return known[id_]
 
     def route(self, id_: int) -> tuple[list[str], list[str]]:
         found = self._routes.get(id_)

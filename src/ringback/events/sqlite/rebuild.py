@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from ringback.events.sqlite import logs, rows
+import zstandard
+
+from ringback.events.sqlite import audit, logs, rows
 from ringback.events.sqlite.files import SegmentFile
 from ringback.events.sqlite.parts import COUNT_BITS, packed, unpacked
 from ringback.events.sqlite.rollups import MINUTE_US
 from ringback.events.sqlite.salvage import Row, Salvage
 from ringback.events.sqlite.schema import SLICE_ROWS
+from ringback.events.sqlite.segment_writer import Words
 from ringback.events.sqlite.sip_writer import NewEntries
-from ringback.events.store import LegRow, call_hash
+from ringback.events.store import AuditRow, LegRow, call_hash
 
 _NO_ROUTE = ("", "")
 _HEAD = rows.COLUMNS.split(", ").index("head")
@@ -34,9 +37,11 @@ class Rebuilt:
     legs: int = 0
     messages: int = 0
     logs: int = 0
+    audits: int = 0
     lost_legs: int | None = 0
     lost_messages: int | None = 0
     lost_logs: int | None = 0
+    lost_audits: int | None = 0
     batches: int | None = None  # the last that the source holds
 
 
@@ -52,6 +57,9 @@ def rebuild(source: Salvage, target: sqlite3.Connection, file: SegmentFile) -> R
     if file.kind == "sip":
         _sip(source, target, file, words, result)
         saved = result.legs
+    elif file.kind == "audit":
+        _audits(source, target, file, words, result)
+        saved = result.audits
     else:
         _logs(source, target, file, words, result)
         saved = result.logs
@@ -60,6 +68,8 @@ def rebuild(source: Salvage, target: sqlite3.Connection, file: SegmentFile) -> R
         lost_messages = max((expected[1] or 0) - result.messages, 0)
     if file.kind == "sip":
         result.lost_legs, result.lost_messages = lost_rows, lost_messages
+    elif file.kind == "audit":
+        result.lost_audits = lost_rows
     else:
         result.lost_logs = lost_rows
     target.execute("UPDATE meta SET value = ? WHERE name = 'batches'", (result.batches or 0,))
@@ -192,6 +202,35 @@ def _logs(source: Salvage, target: sqlite3.Connection, file: SegmentFile, words:
         result.logs += len(kept)
     if nonsense:
         source.notes.append(f"{nonsense} lines made no sense")
+
+
+def _audits(source: Salvage, target: sqlite3.Connection, file: SegmentFile, words: _Words, result: Rebuilt) -> None:
+    shapes: dict[int, str] = dict(source.all("SELECT id, text FROM shape")[0])
+    fields: dict[int, str] = dict(source.all("SELECT id, text FROM fields")[0])
+    tables = audit.Tables(target, Words(target, bounded=True).__getitem__)
+    decompressor = zstandard.ZstdDecompressor()
+    nonsense = slice_ = 0
+    seen: set[int] = set()
+    found = source.by_id("audit")
+    while chunk := list(islice(found, SLICE_ROWS)):
+        slice_ += 1
+        kept: list[tuple[int, AuditRow]] = []
+        for columns in chunk:
+            try:
+                row = audit.audit_row(
+                    columns, file.start_us, shapes.__getitem__, fields.__getitem__, words, decompressor
+                )
+            except (ValueError, TypeError, LookupError, zstandard.ZstdError):
+                nonsense += 1
+                continue
+            if row.id not in seen:
+                seen.add(row.id)
+                kept.append((columns[0], row))
+        tables.insert(kept, slice_)
+        _slice(target, slice_, [id_ for id_, _ in kept], max((row.time_us for _, row in kept), default=0))
+        result.audits += len(kept)
+    if nonsense:
+        source.notes.append(f"{nonsense} audit rows made no sense")
 
 
 def _slice(target: sqlite3.Connection, slice_: int, ids: list[int], last_us: int) -> None:

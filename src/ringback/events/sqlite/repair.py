@@ -30,9 +30,11 @@ class RepairReport:
     legs: int = 0
     messages: int = 0
     logs: int = 0
+    audits: int = 0
     lost_legs: int | None = 0
     lost_messages: int | None = 0
     lost_logs: int | None = 0
+    lost_audits: int | None = 0
     lost_batches: int | None = 0  # acknowledged, but not in the file: a missing or torn -wal
     notes: list[str] = field(default_factory=list)  # what could not be read, and where
 
@@ -89,16 +91,18 @@ def _rebuilt(file: SegmentFile, work: Path) -> RepairReport:
         target.close()
         source.close()
     lost_batches = None if result.batches is None else max(acknowledged - result.batches, 0)
-    losses = (result.lost_legs, result.lost_messages, result.lost_logs, lost_batches)
+    losses = (result.lost_legs, result.lost_messages, result.lost_logs, result.lost_audits, lost_batches)
     return RepairReport(
         segment=file.name,
         damaged=not sound or bool(source.notes) or any(loss != 0 for loss in losses),
         legs=result.legs,
         messages=result.messages,
         logs=result.logs,
+        audits=result.audits,
         lost_legs=result.lost_legs,
         lost_messages=result.lost_messages,
         lost_logs=result.lost_logs,
+        lost_audits=result.lost_audits,
         lost_batches=lost_batches,
         notes=source.notes,
     )
@@ -129,7 +133,7 @@ def _swap(segments: Folder, file: SegmentFile, new: Path) -> str:
     with segments.locked():
         if file.beside("-wal").exists():
             file.beside("-wal").rename(kept.with_name(kept.name + "-wal"))
-        for suffix in ("-shm", "-seq", "-problem"):
+        for suffix in ("-shm", "-seq", "-keys", "-problem"):
             file.beside(suffix).unlink(missing_ok=True)
         kept.hardlink_to(file.path)
         new.replace(file.path)  # the name never stands empty

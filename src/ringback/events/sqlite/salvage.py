@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ringback.events.sqlite.files import SegmentFile
-from ringback.events.sqlite.schema import PAGE_BYTES, fill
+from ringback.events.sqlite.schema import PAGE_BYTES, ROWS, fill
 
 _MAGIC = b"SQLite format 3\0"
 _SIZE_AT, _CHANGES_AT, _VALID_FOR_AT = 28, 24, 92
@@ -112,7 +112,7 @@ def opened(file: SegmentFile, copy: Path) -> Salvage:
         connection.text_factory = lambda raw: raw.decode(errors="replace")
         try:
             connection.execute("SELECT value FROM meta").fetchall()
-            connection.execute(f"SELECT id FROM {'leg' if file.kind == 'sip' else 'log'} LIMIT 0").fetchall()
+            connection.execute(f"SELECT id FROM {ROWS[file.kind]} LIMIT 0").fetchall()
             connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.DatabaseError:
             connection.close()

@@ -2,7 +2,8 @@
 
 A leg's id is its start: microseconds since the day's midnight << 10, the low bits keep legs of one microsecond apart.
 So ids sort by time, a time range is an id range in every index, and the start needs neither column nor index. Log rows
-alike.
+alike; an audit row's id is its time << 26 and the low bits of its record's id, so that it is the same wherever it is
+written again.
 
 Index entries are grouped into *slices* of some 32,000 legs in the order of their first write. An entry begins with its
 slice, so writing touches the pages of the newest slice only, however large the day grows; a look-up asks each slice
@@ -22,6 +23,7 @@ VERSION = 1
 APPLICATION = 0x52426576  # "RBev"
 SLICE_ROWS = 1 << 15
 LOW_BITS = 10
+AUDIT_BITS = 26  # the low bits of an audit row's id are those of its record
 PAGE_BYTES = 4096
 WRITER_CACHE_KIB = 65536
 READER_CACHE_KIB = 4096
@@ -58,7 +60,20 @@ CREATE TABLE log_key (slice, hash, log, PRIMARY KEY (slice, hash, log)) WITHOUT 
 CREATE VIRTUAL TABLE log_text USING fts5(
  line, content='', detail=none, columnsize=0, tokenize='unicode61 remove_diacritics 0');
 """
-_SCHEMA = {"sip": _COMMON + _SIP, "log": _COMMON + _LOG}
+_AUDIT = """
+CREATE TABLE audit (
+ id INTEGER PRIMARY KEY, slice, record, seq, shape, fields, entity_id, entity_name, customer, customer_name,
+ account, account_name, actor, address, request, amount, currency, message_key, body);
+CREATE UNIQUE INDEX audit_record ON audit (record);
+CREATE INDEX audit_amount ON audit (amount) WHERE amount IS NOT NULL;
+CREATE TABLE shape (id INTEGER PRIMARY KEY, text UNIQUE, rows);
+CREATE TABLE fields (id INTEGER PRIMARY KEY, text UNIQUE, rows);
+CREATE TABLE audit_key (slice, hash, audit, PRIMARY KEY (slice, hash, audit)) WITHOUT ROWID;
+CREATE TABLE audit_word (slice, word, audit, PRIMARY KEY (slice, word, audit)) WITHOUT ROWID;
+"""
+_SCHEMA = {"sip": _COMMON + _SIP, "log": _COMMON + _LOG, "audit": _COMMON + _AUDIT}
+ROWS = {"sip": "leg", "log": "log", "audit": "audit"}  # the table of what a segment is for
+TIME_BITS = {"sip": LOW_BITS, "log": LOW_BITS, "audit": AUDIT_BITS}
 
 
 class Damaged(SegmentUnreadable):
