@@ -96,7 +96,9 @@ def import_(
     files: Files,
     data: Data = None,
     force: Annotated[bool, typer.Option("--force", help="Import again what was imported before.")] = False,
-    environment: Annotated[str, typer.Option(metavar="NAME", help="Which environment they belong to.")] = "default",
+    environment: Annotated[
+        str, typer.Option(metavar="NAME", help="Which environment they belong to. Else the rules say.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Take captures into the store, with or without a server running."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from ringback.events import EventStoreError, open_store
 from ringback.sessions.ingest.files import ImportProgress, ImportSummary, import_files
 from ringback.sessions.keys import KeyRulesError, load_rules
+from ringback.sessions.ownership.following import RulesUnknown, read_rules
+from ringback.sessions.ownership.rules import ONE_TENANT
 from ringback.sessions.uploads.documents import FileDocument, ImportDocument, import_document
 from ringback.settings import Settings
 
@@ -17,8 +19,12 @@ from ringback.settings import Settings
 def import_captures(
     settings: Settings, files: Sequence[Path], *, force: bool, as_json: bool, environment: str
 ) -> int:
-    """Returns the exit code: 0, or 1 when a file could not be read or the store not be written (said on stderr)."""
+    """Returns the exit code: 0, or 1 when a file could not be read or the store not be written (said on stderr).
+
+    `environment` "": the rules of ownership say where each session goes.
+    """
     try:
+        owners = ONE_TENANT if environment else read_rules(settings.records_url)
         rules = load_rules(settings.correlation_file)
         store = open_store(settings.store_url)
         try:
@@ -29,11 +35,15 @@ def import_captures(
                     progress,
                     force=force,
                     environment=environment,
+                    owners=owners,
                     rules=rules,
                     store_url=settings.store_url,
                 )
         finally:
             store.close()
+    except RulesUnknown as error:
+        print(f"ringback: whose traffic it is cannot be told: {error}. Name it: --environment NAME", file=sys.stderr)
+        return 1
     except (KeyRulesError, OSError) as error:
         print(f"ringback: {error}", file=sys.stderr)
         return 1

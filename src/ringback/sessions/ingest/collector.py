@@ -45,6 +45,7 @@ from ringback.sessions.ingest.status import (
 )
 from ringback.sessions.ingest.streams import Streams
 from ringback.sessions.ingest.worker import Configuration
+from ringback.sessions.ownership.following import RulesKeeper
 from ringback.settings import Settings
 
 PUBLISH_SECONDS = 1.0
@@ -53,6 +54,7 @@ DRAIN_SECONDS = 12.0  # that the workers have to store what is left; then a stor
 MOST_SENDERS = 500  # rows of the status
 _PIPE_BYTES = 1024 * 1024
 LOCK_SECONDS = 40.0  # that processes of a collector that was killed have to end
+RULES_SECONDS = 3.0  # that the records have to say whose traffic is whose; then what was known last is in force
 TROUBLED_SECONDS = 4.0  # that they have when the store is away and the spool takes what is left
 _SMALL_BUFFER = 4 * 1024 * 1024  # bytes; a burst of some milliseconds overflows what is smaller
 _RECEIVER = "receiver"
@@ -92,6 +94,8 @@ class _Collector:
         kinds = (("udp", self._udp), ("tcp", self._tcp), ("tls", self._tls))
         self._endpoints = [f"{name} {bound_endpoint(each)}" for name, bound in kinds for each in bound]
         self._workers: list[_Child] = []
+        self._readings: list[int] = []  # each worker's end of its pipe, by the number it has there
+        self._owners = RulesKeeper(settings.records_url, settings.run_folder)
         self._receiver: _Child | None = None
         self._streams: Streams | None = None
         self._stop = asyncio.Event()
@@ -116,8 +120,11 @@ class _Collector:
                 "the kernel grants a small receive buffer for UDP: raise net.core.rmem_max", bytes=self._buffer
             )
         try:
+            self._owners.start()
             pipes = await self._start_workers()
             await self._start_receiver(pipes)
+            await asyncio.to_thread(self._owners.tried, RULES_SECONDS)
+            self._configure_workers()
             loop.add_signal_handler(signal.SIGINT, self._stop.set)
             readers = [asyncio.create_task(_read_reports(child)) for child in self._children]
             self._streams = await self._listen()
@@ -133,6 +140,7 @@ class _Collector:
             if died:
                 raise CollectorDied(f"{died[0].name} ended with exit code {died[0].process.returncode}")
         finally:
+            self._owners.stop()
             for child in self._children:
                 if child.process.returncode is None:
                     child.process.kill()
@@ -149,11 +157,20 @@ class _Collector:
         return [*self._workers, *([self._receiver] if self._receiver else [])]
 
     async def _start_workers(self) -> list[int]:
-        """Returns the ends of their pipes that the receiver writes to."""
-        settings = self._settings
+        """Returns the ends of their pipes that the receiver writes to. They wait for `_configure_workers`."""
         pipes = []
         for number in range(self._count):
             reading, writing = _pipe()
+            child = await _spawn("worker", f"worker {number}", [reading, self._board, self._lock])
+            os.close(reading)
+            self._workers.append(child)
+            self._readings.append(reading)
+            pipes.append(writing)
+        return pipes
+
+    def _configure_workers(self) -> None:
+        settings = self._settings
+        for number, (child, reading) in enumerate(zip(self._workers, self._readings, strict=True)):
             configuration = Configuration(
                 number,
                 settings.store_url,
@@ -165,18 +182,14 @@ class _Collector:
                 spool_bytes=settings.spool_bytes,
                 layout=self._layout.id,
                 layers=self._layout.layers,
+                traffic_rules=str(settings.run_folder),
                 kept=self._kept,
                 board=self._board,
                 counts=str(_counts(settings, f"worker {number}")),
                 life=self._life,
             )
-            child = await _spawn("worker", f"worker {number}", [reading, self._board, self._lock])
-            os.close(reading)
             document = orjson.dumps(asdict(configuration))
             _stdin(child).write(struct.pack("=I", len(document)) + document)
-            self._workers.append(child)
-            pipes.append(writing)
-        return pipes
 
     async def _start_receiver(self, pipes: list[int]) -> None:
         sockets = [each.fileno() for each in self._udp]

@@ -22,6 +22,7 @@ from ringback.sessions.ingest.details import DetailReader
 from ringback.sessions.ingest.legs import LegTable, Taken
 from ringback.sessions.ingest.packing import batches, stored
 from ringback.sessions.keys import KeyRules
+from ringback.sessions.ownership.rules import TrafficRules
 from ringback.sessions.story import SightingTuple
 
 OPEN_LEGS = 20_000
@@ -67,11 +68,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A share of a file; `name` is that of its mark, `mark` what the store held under it, None where nothing."""
+    """A share of a file; `name` is that of its mark, `mark` what the store held under it, None where nothing; `owners` say
+    whose its legs are."""
 
     path: Path
     name: str
-    environment: str
+    owners: TrafficRules
     rules: KeyRules
     mark: Mark | None = None
 
@@ -93,8 +95,7 @@ class ShareImport:
         self.result = FileImport(work.path)
         self._store = store
         self._work = work
-        self._environment = work.environment
-        self._table = LegTable(environment=work.environment, most=OPEN_LEGS, details=DetailReader(work.rules))
+        self._table = LegTable(owners=work.owners, most=OPEN_LEGS, details=DetailReader(work.rules))
         self._name = work.name
         self._mark = work.mark or Mark()
         self._fed = 0  # messages of the file dealt with
@@ -170,16 +171,17 @@ class ShareImport:
         """The references of rows that an import before this one stored."""
         missing = [row for row in rows if row.ref is None]
         for start in range(0, len(missing), _LOOK_UPS):
-            part = {(row.call_id, row.started_us): row for row in missing[start : start + _LOOK_UPS]}
-            times = [started for _, started in part]
+            part = {(row.environment, row.call_id, row.started_us): row for row in missing[start : start + _LOOK_UPS]}
+            times = [started for _, _, started in part]
             query = LegQuery(
-                (self._environment,), min(times), max(times) + 1, call_ids=tuple({call_id for call_id, _ in part})
-            )
+                tuple({environment for environment, _, _ in part}), min(times), max(times) + 1,
+                call_ids=tuple({call_id for _, call_id, _ in part}),
+            )  # fmt: skip
             cursor = None
             while True:
                 page = self._store.search(query, limit=500, cursor=cursor, deadline_s=60)
                 for found in page.rows:
-                    row = part.get((found.call_id, found.started_us))
+                    row = part.get((found.environment, found.call_id, found.started_us))
                     if row is not None and (row.ref is None or found.messages == row.messages):
                         row.ref = found.ref
                 cursor = page.cursor

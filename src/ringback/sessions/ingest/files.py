@@ -21,9 +21,11 @@ from ringback.sessions.capture.pcap import CaptureReader, NotACapture, read_capt
 from ringback.sessions.ingest.chunks import worker_of
 from ringback.sessions.ingest.file_share import Cut, FileImport, Mark, ShareImport, Work, without_cycles
 from ringback.sessions.ingest.logs import log_record, new_logs
-from ringback.sessions.ingest.media_records import encode_media
+from ringback.sessions.ingest.media_records import media_record
 from ringback.sessions.ingest.share_process import ShareProcess
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules
+from ringback.sessions.ownership.lines import with_their_sessions
+from ringback.sessions.ownership.rules import ONE_TENANT, Rule, TrafficRules
 from ringback.sessions.story import SightingTuple
 
 __all__ = ["FileImport", "ImportProgress", "ImportSummary", "fingerprint", "import_files"]
@@ -63,11 +65,13 @@ def import_files(
     progress: Callable[[ImportProgress], None] | None = None,
     *,
     force: bool = False,
-    environment: str = "default",
+    environment: str = "",
+    owners: TrafficRules = ONE_TENANT,
     rules: KeyRules = DEFAULT_RULES,
     store_url: str = "",
 ) -> ImportSummary:
     """Each file that can be read; the others are told as failed. `force` imports a file once more that is in already.
+    Everything goes to `environment`; where that is "", each leg to the one that `owners` say.
     Where `store_url` names the same store, large files are shared by as many processes as there are cores, four at most.
 
     Raises EventStoreError where the store cannot be written: what was imported till then is stored, and the next call
@@ -79,7 +83,14 @@ def import_files(
         try:
             files.append(
                 _import_file(
-                    store, path, progress, force=force, environment=environment, rules=rules, store_url=store_url
+                    store,
+                    path,
+                    progress,
+                    force=force,
+                    environment=environment,
+                    owners=owners,
+                    rules=rules,
+                    store_url=store_url,
                 )
             )
         except (OSError, NotACapture) as error:
@@ -107,17 +118,23 @@ def _import_file(
     *,
     force: bool,
     environment: str,
+    owners: TrafficRules,
     rules: KeyRules,
     store_url: str,
 ) -> FileImport:
     with path.open("rb") as file:
-        name = f"import:{environment}:{fingerprint(file)}"
+        content = fingerprint(file)
         size = file.seek(0, 2)
+    if not environment:
+        environment = (owners.sole or "") if force else _environment_of(store, content, owners)
+    if environment:
+        owners = TrafficRules([Rule("everything", "", environment)])
+    name = _name(environment, content)
     shares = _begun(store, name)
     if shares is None:
         shares = min(MOST_SHARES, os.cpu_count() or 1) if store_url and size >= SHARED_BYTES else 1
     works = [
-        Work(path, mark_name, environment, rules, None if force or not text else Mark.parse(text))
+        Work(path, mark_name, owners, rules, None if force or not text else Mark.parse(text))
         for mark_name in (_mark_name(name, share, shares) for share in range(shares))
         for text in (store.mark(mark_name),)
     ]
@@ -148,20 +165,22 @@ def _import_shares(
             if progress:
                 progress(ImportProgress(path, reader.fraction, reader.counters.sip_messages))
         result = here[0].result
+        # Lines look for their sessions, where those are not all of one environment.
+        ended = [] if first.owners.sole is not None else [other.result() for other in others]
         if not here[0].is_done:
             # Before the last mark: a crash between them repeats the lines, and `new_logs` drops them then.
-            _tell(store, reader, result, first.environment)
+            _tell(store, reader, result, first.owners)
         for share in here:
             share.finish()
-        return _joined([*(share.result for share in here), *(other.result() for other in others)])
+        return _joined([*(share.result for share in here), *(ended or [other.result() for other in others])])
 
 
-def _tell(store: EventStore, reader: CaptureReader, result: FileImport, environment: str) -> None:
+def _tell(store: EventStore, reader: CaptureReader, result: FileImport, owners: TrafficRules) -> None:
     """What there is of a file once: its log lines and media figures, and what its reader counted."""
     counters = reader.counters
-    lines = [log_record(line, environment=environment) for line in reader.logs]
-    media = [encode_media(report, environment=environment) for report in reader.media if report.leg]
-    if fresh := new_logs(store, [*lines, *media]):
+    lines = [log_record(line, owners) for line in reader.logs]
+    media = [media_record(report, owners) for report in reader.media if report.leg]
+    if fresh := new_logs(store, with_their_sessions(store, owners, [*lines, *media])):
         store.write_logs(fresh)
     result.packets, result.media_packets = counters.packets, counters.media_packets
     result.logs, result.media = len(lines), len(media)
@@ -214,6 +233,20 @@ def _begun(store: EventStore, name: str) -> int | None:
         if any(store.mark(_mark_name(name, share, shares)) for share in range(shares)):
             return shares
     return None
+
+
+def _name(environment: str, content: str) -> str:
+    """What an import is known by; "*" stands for the rules."""
+    return f"import:{environment or '*'}:{content}"
+
+
+def _environment_of(store: EventStore, content: str, owners: TrafficRules) -> str:
+    """Where a file goes that was imported before, or begun to be, by the rules ("") or into one of their environments:
+    there, whatever the rules are now, so that nothing is stored twice."""
+    for environment in ("", *owners.environments):
+        if _begun(store, _name(environment, content)) is not None:
+            return environment
+    return owners.sole or ""
 
 
 def _mark_name(name: str, share: int, shares: int) -> str:

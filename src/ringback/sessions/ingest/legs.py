@@ -15,6 +15,7 @@ from ringback.events.store import LegRow
 from ringback.sessions.capture.sip import scan, why_not_sip
 from ringback.sessions.ingest.details import DetailReader, text_of
 from ringback.sessions.ingest.leg import LINGER_US, OpenLeg
+from ringback.sessions.ownership.rules import ONE_TENANT, TrafficRules
 from ringback.sessions.story import CUT_BY_CAPTURE, SightingTuple
 
 DAY_US = 86_400_000_000
@@ -38,17 +39,20 @@ class Taken:
 
 
 class LegTable:
-    """Not thread-safe. `clock_us` is the time of receipt where packets come live, that of the messages for a file."""
+    """Not thread-safe. `clock_us` is the time of receipt where packets come live, that of the messages for a file.
+
+    `owners` gives a leg to an environment when it is opened; it stays there, whatever the rules become meanwhile.
+    """
 
     def __init__(
         self,
         *,
-        environment: str = "default",
+        owners: TrafficRules = ONE_TENANT,
         most: int = 100_000,
         details: DetailReader | None = None,
         refused: Counter[str] | None = None,
     ) -> None:
-        self.environment = environment
+        self.owners = owners
         self.refused = Counter() if refused is None else refused  # reason -> messages that are no SIP we can store
         self.opened = 0
         self._most = most
@@ -123,6 +127,11 @@ class LegTable:
         self._count(taken)
         return taken
 
+    def environment_of(self, call_id: str) -> str | None:
+        """Of the leg of that Call-ID, while it is open."""
+        leg = self._legs.get(call_id.encode(errors="surrogatepass")) if call_id else None
+        return leg.row.environment if leg else None
+
     def open_rows(self) -> Iterator[LegRow]:
         for leg in self._legs.values():
             yield leg.row
@@ -131,7 +140,7 @@ class LegTable:
 
     def _open(self, call_id: bytes, message: SightingTuple) -> OpenLeg:
         self.opened += 1
-        row = self._row(call_id, message)
+        row = _row(self.owners.of_message(message[1], message[2]), call_id, message)
         day = row.started_us - row.started_us % DAY_US
         leg = self._legs[call_id] = OpenLeg(row, day, day + DAY_US)
         return leg
@@ -141,24 +150,10 @@ class LegTable:
         other = leg.other_day
         if other and other.day_start <= message[0] < other.day_end:
             return other
-        row = self._row(call_id, message)
+        row = _row(leg.row.environment, call_id, message)
         day = row.started_us - row.started_us % DAY_US
         leg = self._legs[call_id] = leg.next_day(row, day, day + DAY_US)
         return leg
-
-    def _row(self, call_id: bytes, message: SightingTuple) -> LegRow:
-        time_us, hop = message[0], message[1]
-        return LegRow(
-            environment=self.environment,
-            call_id=text_of(call_id),
-            kind="other",
-            method="",
-            started_us=time_us,
-            ended_us=time_us,
-            outcome="incomplete",
-            source=_socket(hop.source, hop.source_port),
-            destination=_socket(hop.destination, hop.destination_port),
-        )
 
     def _sweep(self, clock_us: int) -> list[OpenLeg]:
         """Legs that can be forgotten leave; returns those whose row changed by that."""
@@ -183,15 +178,29 @@ class LegTable:
 
     def _count(self, taken: Taken) -> None:
         counts = taken.counts
-        environment = self.environment
         for leg in chain(taken.legs, taken.settled):
             outcome = leg.row.outcome
             if outcome != leg.counted and leg.counted is not None:
-                minute = leg.begun_us - leg.begun_us % MINUTE_US
+                environment, minute = leg.row.environment, leg.begun_us - leg.begun_us % MINUTE_US
                 if leg.counted:
                     counts[environment, minute, leg.counted] -= 1
                 counts[environment, minute, outcome] += 1
                 leg.counted = outcome
+
+
+def _row(environment: str, call_id: bytes, message: SightingTuple) -> LegRow:
+    time_us, hop = message[0], message[1]
+    return LegRow(
+        environment=environment,
+        call_id=text_of(call_id),
+        kind="other",
+        method="",
+        started_us=time_us,
+        ended_us=time_us,
+        outcome="incomplete",
+        source=_socket(hop.source, hop.source_port),
+        destination=_socket(hop.destination, hop.destination_port),
+    )
 
 
 def _socket(address: str, port: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
@@ -13,7 +13,9 @@ import orjson
 from ringback import clock
 from ringback.events.store import EventStore, LogQuery, LogRecord
 from ringback.sessions.keys import conf_id
-from ringback.sessions.story import LogLine
+from ringback.sessions.ownership.lines import environment_of_line, with_their_sessions
+from ringback.sessions.ownership.rules import ONE_TENANT, TrafficRules
+from ringback.sessions.story import Hop, LogLine
 
 MOST_BYTES = 16 * 1024 * 1024  # of one request
 MOST_LINES = 20_000
@@ -51,8 +53,11 @@ class TooLarge(ValueError):
     """The request is over a limit as a whole; nothing of it was stored."""
 
 
-def ingest_logs(store: EventStore, ndjson: bytes, *, environment: str = "default") -> LogsAccepted:
-    """Stores the good lines of an NDJSON document and tells what was wrong with the others.
+def ingest_logs(
+    store: EventStore, ndjson: bytes, *, environment: str = "", owners: TrafficRules = ONE_TENANT
+) -> LogsAccepted:
+    """Stores the good lines of an NDJSON document and tells what was wrong with the others. They belong to `environment`;
+    where that is "", each to that of its session, else to the one that `owners` say.
 
     A line is an object: ``time`` (RFC 3339 with a zone, or seconds, milliseconds or microseconds since the epoch),
     ``text`` (or ``message``); optional ``kind`` (default "node"), ``node``, ``level``, ``call_id``, ``conf_id``,
@@ -70,13 +75,16 @@ def ingest_logs(store: EventStore, ndjson: bytes, *, environment: str = "default
         if not line.strip():
             continue
         try:
-            records.append(parse_log(line, environment))
+            record = parse_log(line, environment)
+            records.append(
+                record if environment else replace(record, environment=environment_of_line(owners, record))
+            )
         except ValueError as error:
             result.rejected += 1
             if len(result.reasons) < MOST_REASONS:
                 result.reasons.append(RejectedLine(number, str(error)))
     if records:
-        store.write_logs(records)
+        store.write_logs(records if environment else with_their_sessions(store, owners, records))
     result.accepted = len(records)
     return result
 
@@ -139,11 +147,11 @@ def time_us(value: object) -> int:
     raise ValueError(f"time: {value} is no time between 1970 and 9999")
 
 
-def log_record(line: LogLine, *, environment: str = "default") -> LogRecord:
-    """A line that came with a capture or over HEP, to be stored."""
+def log_record(line: LogLine, owners: TrafficRules, hop: Hop | None = None) -> LogRecord:
+    """A line that came with a capture or over HEP, to be stored where the rules say. `hop`: of the packet it came in."""
     fields = dict(line.fields)
-    return LogRecord(
-        environment=environment,
+    record = LogRecord(
+        environment="",
         time_us=line.time_us,
         kind=line.kind,
         node=line.node,
@@ -154,6 +162,7 @@ def log_record(line: LogLine, *, environment: str = "default") -> LogRecord:
         account=fields.pop("account", ""),
         fields=fields,
     )
+    return replace(record, environment=environment_of_line(owners, record, hop))
 
 
 def new_logs(store: EventStore, records: Iterable[LogRecord]) -> list[LogRecord]:

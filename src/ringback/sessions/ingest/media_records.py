@@ -6,15 +6,20 @@ was reduced to are read alike.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ringback.events.store import LogRecord
+from ringback.records.environments import DEFAULT_ENVIRONMENT
 from ringback.sessions.capture.hep_logs import stream_report
+from ringback.sessions.ownership.lines import environment_of_line
+from ringback.sessions.ownership.rules import TrafficRules
 from ringback.sessions.story import LogLine, StreamReport
 
 MEDIA_KIND = "media"
 _FIGURES = ("ssrc", "payload_type", "lost", "loss_percent", "jitter_ms", "max_jitter_ms", "mos")
 
 
-def encode_media(report: StreamReport, *, environment: str = "default", node: str = "") -> LogRecord:
+def encode_media(report: StreamReport, environment: str = DEFAULT_ENVIRONMENT, *, node: str = "") -> LogRecord:
     """`decode_media` gives back an equal report."""
     fields = {
         "source": report.source,
@@ -35,6 +40,12 @@ def encode_media(report: StreamReport, *, environment: str = "default", node: st
         call_id=report.leg,
         fields={name: value for name, value in fields.items() if value},
     )
+
+
+def media_record(report: StreamReport, owners: TrafficRules) -> LogRecord:
+    """To be stored where the rules say of its sockets."""
+    record = encode_media(report, "")
+    return replace(record, environment=environment_of_line(owners, record))
 
 
 def decode_media(record: LogRecord) -> StreamReport | None:

@@ -42,6 +42,9 @@ from ringback.sessions.ingest.packing import batches, stored
 from ringback.sessions.ingest.spool import Board, FrameDamaged, Layout
 from ringback.sessions.ingest.status import CountFile, Totals
 from ringback.sessions.keys import KeyRules, load_rules
+from ringback.sessions.ownership.following import RulesFollower
+from ringback.sessions.ownership.lines import with_their_sessions
+from ringback.sessions.ownership.rules import ONE_TENANT
 from ringback.sessions.story import SightingTuple
 
 BATCH_SECONDS = 1.0
@@ -73,6 +76,7 @@ class Configuration:
     spool_bytes: int = 0  # its limit; 0: nothing new may be put there
     layout: str = ""  # id of the spool's layout, and the numbers of workers that have read it
     layers: tuple[int, ...] = (1,)
+    traffic_rules: str = ""  # folder of the file with those in force (`ownership.following`); "": there is one tenant
     kept: bool = False  # frames of an earlier collector may be there
     board: int = -1  # descriptor of the memory shared with the receiver
     counts: str = ""  # file of the totals
@@ -112,6 +116,8 @@ class Worker:
         counts: CountFile | None = None,
     ) -> None:
         self.report = Report()
+        self._followed = RulesFollower(Path(configuration.traffic_rules)) if configuration.traffic_rules else None
+        self._owners = self._followed.rules if self._followed else ONE_TENANT
         self._number = configuration.number
         self._store = store
         self._key = configuration.hep_key.encode()
@@ -165,6 +171,7 @@ class Worker:
                 self.flush()
             if now >= tell_at:
                 tell_at = now + BATCH_SECONDS
+                self._follow_rules()
                 if not ready:  # else silence may only be that of packets that wait to be read
                     self._settle()
                 self._tell()
@@ -174,6 +181,11 @@ class Worker:
         self.flush()
         self._save()
         self._tell()
+
+    def _follow_rules(self) -> None:
+        """Legs that are open stay where they are."""
+        if self._followed and self._followed.look():
+            self._owners = self._table.owners = self._followed.rules
 
     def recall(self, *, kept: bool) -> None:
         """Learns what of the spool is stored, before anything is read of it."""
@@ -259,7 +271,7 @@ class Worker:
                 if line is None:
                     refused[f"HEP type {decoded.payload_type}"] += 1
                 else:
-                    self._lines.append(log_record(line))
+                    self._lines.append(log_record(line, self._owners, decoded.hop))
         self._table.add(messages)
         self._note_senders(received_us, senders, sender_of, agents)
         self._begin_batch(received_us)
@@ -354,13 +366,20 @@ class Worker:
         self.report.stored += messages
 
     def _write_lines(self, lines: list[LogRecord]) -> None:
+        self._write_new_lines(self._placed(lines))
+
+    def _write_new_lines(self, lines: Sequence[LogRecord]) -> None:
         self._store.write_logs(lines)
         self.report.logs += len(lines)
 
+    def _placed(self, lines: Sequence[LogRecord]) -> list[LogRecord]:
+        """Lines of a session go where it is, which is known now, as the messages of the batch are in the table."""
+        return with_their_sessions(self._store, self._owners, lines, self._table.environment_of)
+
     def _write_kept_lines(self) -> None:
-        fresh = new_logs(self._store, self._kept_lines)
+        fresh = new_logs(self._store, self._placed(self._kept_lines))
         if fresh:
-            self._write_lines(fresh)
+            self._write_new_lines(fresh)
         self._kept -= len(self._kept_lines) - len(fresh)  # they were counted when they were stored
 
     def _unstored(self, chunk: Chunk) -> Chunk:
@@ -477,7 +496,7 @@ class Worker:
             figures[1] = max(figures[1], received_us)
 
     def _new_table(self) -> LegTable:
-        return LegTable(most=self._open_legs, details=self._details, refused=self._refused)
+        return LegTable(owners=self._owners, most=self._open_legs, details=self._details, refused=self._refused)
 
     def _is_full(self) -> bool:
         return self._pending >= BATCH_MESSAGES or self._pending_bytes >= BATCH_BYTES

@@ -53,6 +53,13 @@ def domain_of(uri: str) -> str:
     return next(iter(domains), "")
 
 
+def user_of(uri: str) -> str:
+    """The user of a URI or of an address header's value, as `digits` spells it; "" where there is none."""
+    users: set[str] = set()
+    _read(uri, set(), users)
+    return next(iter(users), "")
+
+
 def plain_domain(host: str) -> str:
     """In lower case, without a last dot, an address in the one spelling; "" where it cannot be a domain."""
     host = host.strip().lower().rstrip(".")

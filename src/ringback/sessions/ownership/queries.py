@@ -1,0 +1,47 @@
+"""All SQL of the rules of ownership, but for what `following` reads of a SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.orm import Session
+
+from ringback.records.engine import UnitOfWork, reading
+from ringback.records.environments import DEFAULT_ENVIRONMENT
+from ringback.sessions.ownership.following import TABLE, split_senders
+from ringback.sessions.ownership.models import TrafficRule
+from ringback.sessions.ownership.rules import ONE_TENANT, Rule, TrafficRules
+
+
+def rules_in_force(engine: Engine) -> TrafficRules:
+    """Records without the table are of a version that had one tenant."""
+    with reading(engine) as session:
+        if not inspect(session.connection()).has_table(TABLE):
+            return ONE_TENANT
+        return TrafficRules([as_rule(row) for row in rows(session)])
+
+
+def rows(session: Session) -> Sequence[TrafficRule]:
+    """In order."""
+    return session.scalars(select(TrafficRule).order_by(TrafficRule.position, TrafficRule.id)).all()
+
+
+def as_rule(row: TrafficRule) -> Rule:
+    return Rule(row.kind, row.value, row.target, split_senders(row.senders))
+
+
+def locked_rows(work: UnitOfWork) -> list[TrafficRule]:
+    """In order; nobody else changes the list before the work ends."""
+    work.lock("traffic_rules")
+    return list(rows(work))
+
+
+def environments(session: Session) -> dict[str, str]:
+    """Key -> name of those that traffic can be given to; of a session for EVERYWHERE."""
+    found = {DEFAULT_ENVIRONMENT: "Default"}
+    if inspect(session.connection()).has_table("environments"):
+        found |= {
+            row.key: row.name for row in session.execute(text("SELECT key, name FROM environments ORDER BY name"))
+        }
+    return found
