@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ringback.records.tables import Id, InEnvironment, Record
+
+
+def _index_where(name: str, condition: str, *columns: str) -> Index:
+    where = text(condition)
+    return Index(f"ix_audit_records_{name}", *columns, sqlite_where=where, postgresql_where=where)
 
 
 class AuditRecord(InEnvironment, Record):
@@ -17,10 +22,9 @@ class AuditRecord(InEnvironment, Record):
     __table_args__ = (
         UniqueConstraint("environment", "seq"),
         Index("ix_audit_records_entity", "environment", "entity_type", "entity_id", "id"),
-        Index("ix_audit_records_customer", "environment", "customer_id", "id"),
-        Index("ix_audit_records_account", "environment", "account_id", "id"),
-        Index("ix_audit_records_root", "root_id", "id"),
-        Index("ix_audit_records_at", "environment", "at"),
+        _index_where("customer", "customer_id IS NOT NULL", "environment", "customer_id", "id"),
+        _index_where("account", "account_id IS NOT NULL", "environment", "account_id", "id"),
+        _index_where("root", "cause_id IS NOT NULL", "root_id", "id"),  # effects: most records have none
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -9,9 +9,9 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import Connection, Engine, Table, event, inspect
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import InstanceState, Mapped, Mapper, UOWTransaction, declared_attr, mapped_column
-from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
+from sqlalchemy.orm.base import NEVER_SET, NO_VALUE, instance_state
 
 from ringback import clock
 from ringback.changes.schemas import CHANGED, CREATED, DELETED, SECRET, Fact, Json, Owner
@@ -22,6 +22,10 @@ FACTS = "ringback_facts"  # in the info of a unit of work: what happened in it, 
 _WRITES = re.compile(r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?(?:\s+only)?"
                      r"|delete\s+from(?:\s+only)?|merge\s+into|copy|truncate(?:\s+table)?)\s+(?:\"?\w+\"?\.)?\"?(\w+)",
                      re.IGNORECASE)  # fmt: skip
+
+
+_PLAIN = frozenset({str, int, bool, float})
+_EMPTY: tuple[Any, ...] = ("", [], {})
 
 
 class UntrackedChange(Exception):
@@ -64,14 +68,14 @@ def _see_changes(work: UnitOfWork, _context: UOWTransaction, _instances: Any) ->
             _add(work, row, CHANGED, changes)
     for row in work.deleted:
         if isinstance(row, Tracked):
-            _add(work, row, DELETED, {name: (old, None) for name, old in _values(row)})
+            _add(work, row, DELETED, {name: (old, None) for name, old in _values(row, _mapper(row))})
 
 
 @event.listens_for(UnitOfWork, "after_flush")
 def _see_new(work: UnitOfWork, _context: UOWTransaction) -> None:
     for row in work.new:
         if isinstance(row, Tracked):
-            _add(work, row, CREATED, {name: (None, new) for name, new in _values(row)})
+            _add(work, row, CREATED, {name: (None, new) for name, new in _values(row, _mapper(row))})
     for fact, row in _pending(work):
         fact.version = row.version
     _pending(work).clear()
@@ -89,7 +93,7 @@ def _add(work: UnitOfWork, row: Tracked, action: str, changes: dict[str, tuple[J
     fact = Fact(
         environment=owner.environment,
         entity_type=row.__entity__,
-        entity_id=str(inspect(row, raiseerr=True).mapper.primary_key_from_instance(row)[0]),
+        entity_id=str(_mapper(row).primary_key_from_instance(row)[0]),
         entity_name=row.told_as()[:255],
         action=action,
         version=row.version,
@@ -102,9 +106,13 @@ def _add(work: UnitOfWork, row: Tracked, action: str, changes: dict[str, tuple[J
         _pending(work).append((known, row))
 
 
+def _mapper(row: Tracked) -> Mapper[Any]:
+    return instance_state(row).mapper
+
+
 def _changes(row: Tracked) -> dict[str, tuple[Json, Json]]:
     """Property -> old and new of what differs. Raises UntrackedChange where the old value was never read."""
-    state: InstanceState[Any] = inspect(row)
+    state: InstanceState[Any] = instance_state(row)
     found: dict[str, tuple[Json, Json]] = {}
     for name, secret in _columns(state.mapper):
         history = state.attrs[name].history
@@ -119,11 +127,12 @@ def _changes(row: Tracked) -> dict[str, tuple[Json, Json]]:
     return found
 
 
-def _values(row: Tracked) -> Iterator[tuple[str, Json]]:
-    """What is set, of a new or deleted object."""
-    for name, secret in _columns(cast("InstanceState[Any]", inspect(row)).mapper):
-        value = getattr(row, name)
-        if value is not None:
+def _values(row: Tracked, mapper: Mapper[Any]) -> Iterator[tuple[str, Json]]:
+    """What is set, of a new or deleted object: what is empty is left out."""
+    known = row.__dict__
+    for name, secret in _columns(mapper):
+        value = known[name] if name in known else getattr(row, name)
+        if value is not None and value not in _EMPTY:
             yield name, _told(value, secret)
 
 
@@ -140,8 +149,8 @@ def _columns(mapper: Mapper[Any]) -> tuple[tuple[str, bool], ...]:
 
 def _told(value: Any, secret: bool) -> Json:
     """As it stands in an audit record: JSON, and exact."""
-    if value is None:
-        return None
+    if value is None or (not secret and type(value) in _PLAIN):
+        return cast("Json", value)
     if secret:
         return SECRET
     if isinstance(value, datetime):

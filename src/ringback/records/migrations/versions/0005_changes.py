@@ -50,14 +50,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("environment", "seq", name=op.f("uq_audit_records_environment_seq")),
     )
     by = {
-        "entity": ["environment", "entity_type", "entity_id", "id"],
-        "customer": ["environment", "customer_id", "id"],
-        "account": ["environment", "account_id", "id"],
-        "root": ["root_id", "id"],
-        "at": ["environment", "at"],
+        "customer": ("customer_id IS NOT NULL", ["environment", "customer_id", "id"]),
+        "account": ("account_id IS NOT NULL", ["environment", "account_id", "id"]),
+        "root": ("cause_id IS NOT NULL", ["root_id", "id"]),
     }
-    for name, columns in by.items():
-        op.create_index(f"ix_audit_records_{name}", "audit_records", columns)
+    op.create_index("ix_audit_records_entity", "audit_records", ["environment", "entity_type", "entity_id", "id"])
+    for name, (condition, columns) in by.items():
+        where = sa.text(condition)
+        op.create_index(
+            f"ix_audit_records_{name}", "audit_records", columns, sqlite_where=where, postgresql_where=where
+        )
     op.create_table(
         "audit_chains",
         sa.Column("id", _ID, nullable=False),
