@@ -35,6 +35,7 @@ run: $(VENV)/.runtime  ## the server on data/
 test: $(VENV)/.dev  ## lint, types, import rules and every test (needs scripts/debian-packages)
 	@scripts/debian-packages
 	-@[ -n "$$RINGBACK_TEST_OPENSEARCH_URL" ] || $(BIN)/python -m scripts.opensearch assemble
+	@$(BIN)/python -m scripts.oidc_provider
 	$(MAKE) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
