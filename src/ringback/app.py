@@ -12,6 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from ringback import __version__, health
 from ringback.access import pages as access_pages
 from ringback.composition import compose
+from ringback.configuration.reader import Current
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
 from ringback.metrics import StoreMetrics, make_registry
@@ -90,6 +91,8 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     compose(settings)
     records = open_engine(settings.records_url)
     migrate(records)
+    app.state.configuration = Current(settings, records, role="web")
+    app.state.configuration.start()
     events = open_store(settings.store_url)
     app.state.records = records
     app.state.events = events
@@ -104,6 +107,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
 
 
 def _close_stores(app: FastAPI) -> None:
+    app.state.configuration.close()
     app.state.events.close()
     app.state.records.dispose()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ringback import retention
 from ringback.configuration import shared
 from ringback.configuration.options import registry
+from ringback.sessions import options as sessions
 
 OPTIONS = registry
-MODULES = (shared,)
+MODULES = (shared, sessions, retention)  # the last says what fewer days would touch

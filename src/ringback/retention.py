@@ -1,19 +1,35 @@
-"""What is past its days is dropped, whole day segments at a time. The days count from when something happened or, for an
-old capture that is imported, from when it was stored: nobody looks at what is gone within the hour."""
+"""What is past its days is dropped: whole day segments of the event store, and audit records. The days count from when
+something happened or, for an old capture that is imported, from when it was stored: nobody looks at what is gone within the
+hour.
+
+`EXPIRING` names everything that is kept for some days, by which option, and both how it goes and how much of it would.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
-from ringback.events import DAY_US, EventStoreError, open_store
+from ringback.audit.models import AuditChain, AuditRecord
+from ringback.configuration.options import Looking, Option, touches
+from ringback.configuration.reader import Current
+from ringback.configuration.shared import LOG_MAX_AGE
+from ringback.events import DAY_US, EventStore, EventStoreError, open_store
 from ringback.hosts.service import forget_gone, run_due
-from ringback.records.engine import RecordsUnavailable, open_engine
+from ringback.records.engine import RecordsUnavailable, open_engine, reading
+from ringback.records.wall import EVERYWHERE
+from ringback.sessions.options import MAX_AGE
 from ringback.settings import Settings
+from ringback.web.formats import plural, size
 
 EVERY = timedelta(hours=1)
 AT_MOST = timedelta(minutes=10)  # then the host at it is taken for dead
@@ -21,11 +37,29 @@ AT_MOST = timedelta(minutes=10)  # then the host at it is taken for dead
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    records: Engine
+    events: EventStore
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """`drop` removes what is older than a time (microseconds) and names what went; `count` says how much that would be,
+    in words, "" for nothing."""
+
+    option: Option[int]
+    drop: Callable[[Stores, int], list[str]]
+    count: Callable[[Stores, int], str]
+
+
 class Retention:
     """Hourly for each store, however many hosts look after it: they agree in the records."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, configuration: Current | None = None) -> None:
+        """`configuration`: of the process; None asks for one's own when needed."""
         self._settings = settings
+        self._configuration = configuration or Current(settings)
         self._holder = f"{settings.host_name} {clock.random_token(8)}"
         self._problem = ""
 
@@ -36,13 +70,13 @@ class Retention:
             engine = open_engine(settings.records_url)
             try:
                 done = run_due(
-                    engine, lease_name(settings), self._holder, lambda: drop_expired(settings), every=EVERY, at_most=AT_MOST
+                    engine, lease_name(settings), self._holder, lambda: self._drop(engine), every=EVERY, at_most=AT_MOST
                 )  # fmt: skip
                 if done:
                     forget_gone(engine)
             finally:
                 engine.dispose()
-        except (EventStoreError, RecordsUnavailable, OSError) as error:
+        except (EventStoreError, RecordsUnavailable, DaysUnknown, OSError) as error:
             problem = str(error)
         except SQLAlchemyError as error:
             problem = f"the records: {getattr(error, 'orig', None) or error}"
@@ -50,6 +84,15 @@ class Retention:
             _log.error("retention failed", error=problem)
         self._problem = problem
         return done
+
+    def _drop(self, engine: Engine) -> None:
+        if not self._configuration.refresh():
+            raise DaysUnknown("how long things are kept cannot be read from the records")
+        drop_expired(self._settings, engine, self._configuration)
+
+
+class DaysUnknown(Exception):
+    """How long something is kept is not known for sure: nothing of it goes."""
 
 
 def lease_name(settings: Settings) -> str:
@@ -59,18 +102,86 @@ def lease_name(settings: Settings) -> str:
     return f"retention {hashlib.blake2b(where.encode(), digest_size=8).hexdigest()}"
 
 
-def drop_expired(settings: Settings) -> list[str]:
-    """Names of the dropped segments. Raises EventStoreError, OSError. Done by two at a time it does no harm."""
+def drop_expired(settings: Settings, records: Engine, configuration: Current) -> list[str]:
+    """Names of what went. Raises EventStoreError, SQLAlchemyError, DaysUnknown, OSError. Done by two at a time it does
+    no harm."""
     now = clock.now_us()
-    days = {"sip": settings.keep_sessions_days, "log": settings.keep_logs_days}
     dropped: list[str] = []
-    store = open_store(settings.store_url)
-    try:
-        for kind, kept in days.items():
-            before = now - kept * DAY_US
-            dropped += store.drop_before(kind, before, written_before_us=before)
-    finally:
-        store.close()
+    with closing(open_store(settings.store_url)) as events:
+        for each in EXPIRING:
+            if not configuration.is_sound(each.option):
+                raise DaysUnknown(f"{each.option.name}: what is applied does not hold in this version; apply it anew")
+            before = now - configuration.value(each.option) * DAY_US
+            dropped += each.drop(Stores(records, events), before)
     if dropped:
         _log.info("retention", dropped=dropped)
     return dropped
+
+
+def _dropping(kind: str) -> Callable[[Stores, int], list[str]]:
+    """Whole segments, but for those that something was written to since."""
+
+    def drop(stores: Stores, before_us: int) -> list[str]:
+        return stores.events.drop_before(kind, before_us, written_before_us=before_us)
+
+    return drop
+
+
+def _count_sessions(stores: Stores, before_us: int) -> str:
+    legs, days, held = _segments(stores, "sip", "legs", before_us)
+    return f"{plural(legs, 'leg')} of captured sessions ({plural(days, 'day')}, {size(held)})" if days else ""
+
+
+def _count_lines(stores: Stores, before_us: int) -> str:
+    lines, days, held = _segments(stores, "log", "logs", before_us)
+    return f"{plural(lines, 'log line')} ({plural(days, 'day')}, {size(held)})" if days else ""
+
+
+def _segments(stores: Stores, kind: str, what: str, before_us: int) -> tuple[int, int, int]:
+    """(how many, days, bytes) of the segments of days that ended before."""
+    last = clock.from_us(before_us - DAY_US).strftime("%Y-%m-%d")
+    old = [each for each in stores.events.status().segments if each.kind == kind and each.day <= last]
+    return sum(getattr(each, what) for each in old), len({each.day for each in old}), sum(each.bytes for each in old)
+
+
+def _count_records(stores: Stores, before_us: int) -> str:
+    every = AuditRecord.environment.in_(select(AuditChain.environment))  # for the index, which begins with it
+    old = select(func.count()).select_from(AuditRecord).where(every, AuditRecord.at < clock.from_us(before_us))
+    with reading(stores.records, EVERYWHERE) as session:
+        found = session.scalar(old) or 0
+    return plural(found, "audit record") if found else ""
+
+
+def _untold(_stores: Stores, _before_us: int) -> str:
+    return ""  # copies of what is told already
+
+
+EXPIRING = (
+    Expiring(MAX_AGE, _dropping("sip"), _count_sessions),
+    Expiring(LOG_MAX_AGE, _dropping("log"), _count_lines),
+    Expiring(LOG_MAX_AGE, _dropping("audit"), _untold),
+)
+
+
+def what_goes(option: Option[int], looking: Looking, old: int, new: int) -> Iterator[str]:
+    """What would go with other days than now, in sentences."""
+    if new >= old:
+        yield "Nothing goes; what is there now is kept longer."
+        return
+    before = clock.to_us(looking.now) - new * DAY_US
+    try:
+        with closing(open_store(looking.settings.store_url)) as events:
+            stores = Stores(looking.records, events)
+            counted = [each.count(stores, before) for each in EXPIRING if each.option is option]
+    except (EventStoreError, SQLAlchemyError, OSError) as error:
+        yield f"What is older than {new} days will go within the hour. How much that is cannot be told: {error}"
+        return
+    day = clock.from_us(before).strftime("%-d %B %Y")
+    for found in filter(None, counted):
+        yield f"{found} older than {plural(new, 'day')} will go within the hour, for good: what is of before {day}."
+    if not any(counted):
+        yield f"Nothing is older than {plural(new, 'day')} yet."
+
+
+for _option in dict.fromkeys(each.option for each in EXPIRING):
+    touches(_option)(partial(what_goes, _option))

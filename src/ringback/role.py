@@ -73,14 +73,18 @@ def run_web(settings: Settings) -> None:
 
 def run_work(settings: Settings) -> None:
     """What has to be done now and then, by one host at a time, until SIGTERM."""
+    from ringback.configuration.reader import Current
     from ringback.retention import Retention
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    retention = Retention(settings)
+    configuration = Current(settings, role="work")
+    configuration.start()
+    retention = Retention(settings, configuration)
     while True:
         retention.run_if_due()
         if stop.wait(LOOK_SECONDS):
+            configuration.close()
             return
 
 

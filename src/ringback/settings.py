@@ -20,6 +20,14 @@ Network = IPv4Network | IPv6Network
 _MIB = 1024 * 1024
 
 
+# Variables of earlier versions -> what to do. Ignored in silence they would lose data, or let somebody in.
+_GONE = {
+    "RINGBACK_KEEP_LOGS_DAYS": "is gone, the option Tasks.Log_Max_Age (30 days at the least, 180 where nothing is applied)"
+    " says how long logs are kept. Unset the variable; where 180 days do not suit, before the server starts: "
+    "ringback config set Tasks.Log_Max_Age DAYS && ringback config verify && ringback config apply --reason WHY",
+}
+
+
 class SettingsError(ValueError):
     """A setting that cannot be used: which, why and what would do."""
 
@@ -119,7 +127,11 @@ class Settings:
         "RINGBACK_HEP_TLS", _endpoints, "", "where HEP over TLS is received; needs certificate and key"
     )
     hep_key: str = _setting(
-        "RINGBACK_HEP_KEY", str, "", "authentication key every HEP sender must give (chunk 0x000e)", secret=True
+        "RINGBACK_HEP_KEY",
+        str,
+        "",
+        "authentication key every HEP sender must give (chunk 0x000e), until Capture.HEP_Keys is applied",
+        secret=True,
     )
     hep_allow: tuple[Network, ...] = _setting(
         "RINGBACK_HEP_ALLOW", _networks, "", "addresses and networks HEP is taken from; empty: any"
@@ -149,11 +161,16 @@ class Settings:
         "reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
     )  # fmt: skip
     keep_sessions_days: int = _setting(
-        "RINGBACK_KEEP_SESSIONS_DAYS", _whole(1, 3650), "30", "days that captured sessions are kept"
+        "RINGBACK_KEEP_SESSIONS_DAYS",
+        _whole(1, 3650),
+        "30",
+        "days that captured sessions are kept, until Sessions.Max_Age is applied",
     )
-    keep_logs_days: int = _setting("RINGBACK_KEEP_LOGS_DAYS", _whole(1, 3650), "180", "days that log lines are kept")
     share_days: int = _setting(
-        "RINGBACK_SHARE_DAYS", _whole(1, 30), "7", "days a share link lives unless told otherwise"
+        "RINGBACK_SHARE_DAYS",
+        _whole(1, 30),
+        "7",
+        "days a share link lives unless told otherwise, until Sessions.Share_Link_Life is applied",
     )
     upload_mib: int = _setting(
         "RINGBACK_UPLOAD_MIB", _whole(1, 1024 * 1024), "1024", "largest capture that may be uploaded"
@@ -260,6 +277,9 @@ def setting_infos() -> list[SettingInfo]:
 
 def load_settings(environ: Mapping[str, str], **options: str | Path | None) -> Settings:
     """Options (by field name, None: not given) before `environ` before defaults. Raises SettingsError."""
+    for variable, remedy in _GONE.items():
+        if variable in environ:
+            raise SettingsError(variable, remedy)
     known = {each.name: each for each in fields(Settings)}
     texts = {
         name: environ[each.metadata["variable"]]

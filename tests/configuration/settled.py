@@ -96,4 +96,4 @@ def room(engine: Engine, folder: Path, **environ: str) -> Room:
     options = known()
     settings = load_settings(environ, data=folder)
     service = ConfigurationService(engine, settings, options.registry)
-    return Room(options, engine, settings, service, Current(settings, engine, registry=options.registry))
+    return Room(options, engine, settings, service, Current(settings, engine))

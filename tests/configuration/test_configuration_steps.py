@@ -13,6 +13,7 @@ from sqlalchemy import select
 from databases import at_once
 from ringback import clock
 from ringback.audit.models import AuditRecord
+from ringback.configuration.kinds import Json
 from ringback.configuration.models import ConfigurationValue
 from ringback.configuration.schemas import (
     BadValue,
@@ -105,9 +106,7 @@ def test_what_is_wrong_is_drafted_and_told_and_not_verified(here: Room) -> None:
 
 
 @pytest.mark.parametrize("given", [{AGE: ["7"]}, {AGE: "7" * 5000}, {KEYS: "clear"}, {KEYS: {"keep": ["x"]}}])
-def test_what_cannot_even_be_drafted_is_refused_and_nothing_of_it_is_kept(
-    here: Room, given: dict[str, Json]
-) -> None:
+def test_what_cannot_even_be_drafted_is_refused_and_nothing_of_it_is_kept(here: Room, given: dict[str, Json]) -> None:
     with pytest.raises(BadValue) as refused:
         here.service.save(ANN, INSTALLATION, {"Access.Words": "many", **given}, None)
     assert refused.value.names == tuple(given)

@@ -63,7 +63,7 @@ def test_the_capture_page_refreshes_itself(visit: Visit, site: Site) -> None:
     )
     page = open_page(visit, site, "/capture")
     expect(page.locator("#figures")).to_contain_text("1\u202f000 packets")
-    expect(page.locator("#figures")).to_contain_text("RINGBACK_HEP_KEY")
+    expect(page.locator("#figures")).to_contain_text("Capture.HEP_Keys")
     senders = [SenderStatus("192.0.2.10", "101", 2000, clock.now_us())]
     write_collector_status(
         site.settings.data, CollectorStatus(updated_us=clock.now_us(), received=2000, senders=senders)

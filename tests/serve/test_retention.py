@@ -7,17 +7,27 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, select
 from structlog.testing import capture_logs
 
 from ringback import clock
-from ringback.events import open_store
-from ringback.records.engine import open_engine
+from ringback.changes.schemas import Actor
+from ringback.composition import compose
+from ringback.configuration.models import ConfigurationValue
+from ringback.configuration.reader import Current
+from ringback.configuration.schemas import Verification
+from ringback.configuration.service import ConfigurationService
+from ringback.events import DAY_US, Batch, LegRow, open_store
+from ringback.records.engine import open_engine, unit_of_work
 from ringback.records.schema import migrate
+from ringback.records.tables import INSTALLATION
+from ringback.records.wall import EVERYWHERE
 from ringback.retention import Retention, drop_expired
 from ringback.sessions.ingest.logs import ingest_logs
 from ringback.settings import Settings, load_settings
@@ -26,7 +36,16 @@ from ringback.supervisor import LONGEST_BACK_OFF, Role
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings({"RINGBACK_KEEP_LOGS_DAYS": "10"}, data=tmp_path / "data")
+    return load_settings({}, data=tmp_path / "data")
+
+
+@pytest.fixture
+def records(settings: Settings) -> Iterator[Engine]:
+    compose(settings)
+    engine = open_engine(settings.records_url)
+    migrate(engine)
+    yield engine
+    engine.dispose()
 
 
 def days(settings: Settings) -> list[str]:
@@ -37,29 +56,105 @@ def days(settings: Settings) -> list[str]:
         store.close()
 
 
-def test_days_past_their_time_are_dropped_and_no_others(settings: Settings) -> None:
-    ages = [0, 9, 12, 400]
-    moments = [clock.now() - timedelta(days=age) for age in ages]
+def keep(settings: Settings, records: Engine, **given: int) -> Verification:
+    """All three steps; returns what was told before the last."""
+    service, me = ConfigurationService(records, settings), Actor("user", "ann", "cli")
+    service.save(me, INSTALLATION, {name.replace("__", "."): value for name, value in given.items()}, None)
+    verification = service.verify(me, INSTALLATION)
+    service.apply(me, INSTALLATION, verification.token, "less disk")
+    return verification
+
+
+def test_days_past_their_time_are_dropped_and_no_others(settings: Settings, records: Engine) -> None:
+    ages = [0, 31, 34, 400]
+    moments = fill(settings, ages)
+    configuration = Current(settings, records)
+    assert drop_expired(settings, records, configuration) == []  # all of it was stored just now
+    told = keep(settings, records, Tasks__Log_Max_Age=32).touched["Tasks.Log_Max_Age"]
+    assert [sentence.partition(" older")[0].partition(" (")[0] for sentence in told] == ["2 log lines"]
+    configuration.refresh()
+    age(settings, days=33)
+    assert len(drop_expired(settings, records, configuration)) == 2
+    assert sorted(days(settings)) == sorted(f"{moment:%Y-%m-%d}" for moment in moments[:2])
+    assert drop_expired(settings, records, configuration) == []
+
+
+def test_by_default_log_lines_are_kept_half_a_year(settings: Settings, records: Engine) -> None:
+    moments = fill(settings, [0, 179, 182])
+    age(settings, days=182)
+    drop_expired(settings, records, Current(settings, records))
+    assert sorted(days(settings)) == sorted(f"{moment:%Y-%m-%d}" for moment in moments[:2])
+
+
+def test_captures_are_kept_as_the_variable_says_until_an_option_is_applied(
+    settings: Settings, records: Engine
+) -> None:
+    settings = replace(settings, keep_sessions_days=50)
+    moment = clock.now_us() - 60 * DAY_US
+    store = open_store(settings.store_url)
+    store.write(Batch([LegRow("default", "a@b", "call", "INVITE", moment, moment)], []))
+    store.close()
+    age(settings, days=40)
+    configuration = Current(settings, records)
+    assert drop_expired(settings, records, configuration) == [], "it was stored 40 days ago"
+    told = keep(settings, records, Sessions__Max_Age=39).touched["Sessions.Max_Age"]
+    assert len(told) == 1
+    assert told[0].startswith("1 leg of captured sessions (1 day, ")
+    configuration.refresh()
+    assert len(drop_expired(settings, records, configuration)) == 1
+
+
+def test_what_fewer_days_touch_is_told(settings: Settings, records: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_ago = clock.now_us() - 80 * DAY_US
+    with monkeypatch.context() as then:
+        then.setattr(clock, "now_us", lambda: long_ago)
+        told = keep(settings, records, Tasks__Log_Max_Age=90).touched  # itself an audit record
+    assert told == {"Tasks.Log_Max_Age": ["Nothing is older than 90 days yet."]}
+    (sentence,) = keep(settings, records, Tasks__Log_Max_Age=60).touched["Tasks.Log_Max_Age"]
+    assert sentence.startswith(
+        "1 audit record older than 60 days will go within the hour, for good: what is of before "
+    )
+    (sentence,) = keep(settings, records, Tasks__Log_Max_Age=70).touched["Tasks.Log_Max_Age"]
+    assert sentence == "Nothing goes; what is there now is kept longer."
+
+
+def test_a_store_that_is_away_is_told_beside_the_change(settings: Settings, records: Engine) -> None:
+    broken = replace(settings, events_url="nosuch:store")
+    (told,) = keep(broken, records, Tasks__Log_Max_Age=60).touched["Tasks.Log_Max_Age"]
+    assert "cannot be told" in told
+
+
+def test_days_that_are_not_known_for_sure_drop_nothing(settings: Settings, records: Engine) -> None:
+    fill(settings, [400])
+    age(settings, days=400)
+    keep(settings, records, Tasks__Log_Max_Age=500)
+    with unit_of_work(records, EVERYWHERE) as work:  # by a version with other bounds
+        work.scalars(select(ConfigurationValue)).one().value = "5000"
+    configuration = Current(settings, records)
+    configuration.refresh()
+    with capture_logs() as logged:
+        assert not Retention(settings, configuration).run_if_due()
+    assert logged[-1]["event"] == "retention failed"
+    assert "Tasks.Log_Max_Age" in logged[-1]["error"]
+    assert len(days(settings)) == 1
+
+
+def fill(settings: Settings, ages: list[int]) -> list[datetime]:
+    """A log line of so many days ago each; when they were."""
+    moments = [clock.now() - timedelta(days=each) for each in ages]
     store = open_store(settings.store_url)
     lines = [json.dumps({"time": moment.isoformat(), "text": "x"}).encode() for moment in moments]
-    assert ingest_logs(store, b"\n".join(lines)).accepted == 4
+    assert ingest_logs(store, b"\n".join(lines)).accepted == len(ages)
     store.close()
-    assert len(days(settings)) == 4
-    assert drop_expired(settings) == []  # all of it was stored just now
-    long_ago = (clock.now() - timedelta(days=11)).timestamp()
+    assert len(days(settings)) == len(ages)
+    return moments
+
+
+def age(settings: Settings, days: int) -> None:
+    """As if everything had been stored so long ago."""
+    long_ago = (clock.now() - timedelta(days=days)).timestamp()
     for file in settings.events_folder.iterdir():
         os.utime(file, (long_ago, long_ago))
-    dropped = drop_expired(settings)
-    assert len(dropped) == 2
-    assert sorted(days(settings)) == sorted(f"{moment:%Y-%m-%d}" for moment in moments[:2])
-    assert drop_expired(settings) == []
-
-
-@pytest.fixture
-def records(settings: Settings) -> None:
-    engine = open_engine(settings.records_url)
-    migrate(engine)
-    engine.dispose()
 
 
 @pytest.mark.usefixtures("records")

@@ -38,11 +38,11 @@ def test_defaults_listen_on_this_machine_only() -> None:
 
 
 def test_an_option_outweighs_the_environment() -> None:
-    environ = {"RINGBACK_WEB": "127.0.0.1:1", "RINGBACK_DATA": "/elsewhere", "RINGBACK_KEEP_LOGS_DAYS": "9"}
+    environ = {"RINGBACK_WEB": "127.0.0.1:1", "RINGBACK_DATA": "/elsewhere", "RINGBACK_SHARE_DAYS": "9"}
     settings = load(environ, web="127.0.0.1:2", tls_cert=None)
     assert settings.web.port == 2
     assert settings.data == Path("/srv/ringback")
-    assert settings.keep_logs_days == 9
+    assert settings.share_days == 9
 
 
 def test_tcp_listens_where_udp_does_unless_told_otherwise() -> None:
@@ -68,7 +68,8 @@ def test_lists_are_written_with_commas() -> None:
         ("RINGBACK_HEP_ALLOW", "office", "no address or network"),
         ("RINGBACK_TRUSTED_PROXIES", "10.0.0.0/33", "no address or network"),
         ("RINGBACK_KEEP_SESSIONS_DAYS", "0", "from 1 to 3650"),
-        ("RINGBACK_KEEP_LOGS_DAYS", "half a year", "whole number"),
+        ("RINGBACK_KEEP_SESSIONS_DAYS", "half a year", "whole number"),
+        ("RINGBACK_KEEP_LOGS_DAYS", "180", "Tasks.Log_Max_Age"),
         ("RINGBACK_SHARE_DAYS", "31", "from 1 to 30"),
         ("RINGBACK_UPLOAD_MIB", "-1", "whole number"),
         ("RINGBACK_PUBLIC_URL", "ringback.example.net", "address of a site"),

@@ -10,17 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
-from ringback.configuration import options as registered
 from ringback.configuration import queries
 from ringback.configuration.models import ConfigurationSeen
-from ringback.configuration.options import Option, Registry
+from ringback.configuration.options import Option
 from ringback.configuration.snapshot import NOTHING, Snapshot, read_snapshot, write_snapshot
 from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
 from ringback.records.tables import INSTALLATION
@@ -48,7 +47,6 @@ class Current:
         *,
         role: str = "",
         file: Path | None = None,
-        registry: Registry = registered.registry,
         changed: Callable[[Snapshot], None] = lambda _: None,
     ) -> None:
         """`records`: None opens them by `settings` when they can be opened. `changed` is called by the thread that
@@ -57,9 +55,8 @@ class Current:
         self._records, self._own = records, records is None
         self._role = role
         self._file = file
-        self._registry = registry
         self._changed = changed
-        self._snapshot = (read_snapshot(file, registry) if file else None) or NOTHING
+        self._snapshot = (read_snapshot(file) if file else None) or NOTHING
         self._told: int | None = None  # what the records were told that we have
         self._known = False  # whether the records were read at least once
         self._problem = ""
@@ -74,6 +71,10 @@ class Current:
     def value(self, option: Option[Value], environment: str = INSTALLATION) -> Value:
         found = self._snapshot.get(option, environment)
         return option.otherwise(self._settings) if found is None else found
+
+    def is_sound(self, option: Option[Any]) -> bool:
+        """False: something is applied that this version cannot use, and `value` tells what holds otherwise."""
+        return self._snapshot.is_sound(option)
 
     def start(self) -> None:
         """Reads once, and from then on in a thread."""
@@ -116,7 +117,7 @@ class Current:
             entry = queries.latest(session)
             if entry != self.entry or not self._known:  # also where it went back: the records were restored
                 rows = [(row.environment, row.name, row.value) for row in queries.values(session)]
-                snapshot = Snapshot(entry, rows, self._registry)
+                snapshot = Snapshot(entry, rows)
                 differs = snapshot.rows != self._snapshot.rows or entry != self.entry
                 self._snapshot, self._known = snapshot, True
             else:

@@ -13,11 +13,14 @@ from ringback import clock
 from ringback.access.dependencies import CurrentSettings, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.configuration.dependencies import CurrentConfiguration
+from ringback.configuration.shared import LOG_MAX_AGE
 from ringback.events.store import EventStore, EventStoreError, SegmentStatus, StoreStatus
 from ringback.hosts.service import RoleState, role_states
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import SOCKET_DROP, CollectorStatus
 from ringback.sessions.nodes.service import NodeRegister
+from ringback.sessions.options import MAX_AGE
 from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together
 from ringback.sessions.status.store import store_status
 from ringback.web.formats import duration, number, size
@@ -79,7 +82,7 @@ REASONS: dict[str, tuple[bool, str, str]] = {
     "bad key": (
         False,
         "The authentication key is missing or another one.",
-        "Set RINGBACK_HEP_KEY here and the same key (chunk 0x000e) at the sender.",
+        "Give the sender a key (chunk 0x000e) of the option Capture.HEP_Keys, or add the sender's key there (Configuration).",
     ),
     "unknown sender": (
         False,
@@ -145,6 +148,7 @@ def capture_page(
     events: Events,
     settings: CurrentSettings,
     records: Records,
+    configuration: CurrentConfiguration,
 ) -> Response:
     """The whole page; its figures alone for the page that refreshes itself."""
     states = role_states(records)
@@ -166,7 +170,8 @@ def capture_page(
         names=names,
         days=days(store.segments) if store else [],
         total=sum(segment.bytes for segment in store.segments) if store else 0,
-        settings=settings,
+        sessions_days=configuration.value(MAX_AGE),
+        logs_days=configuration.value(LOG_MAX_AGE),
     )
 
 

@@ -12,16 +12,19 @@ from ringback import clock
 from ringback.access.dependencies import CurrentSettings, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.configuration.dependencies import CurrentConfiguration
+from ringback.configuration.reader import Current
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
+from ringback.sessions.options import SHARE_LINK_LIFE
 from ringback.sessions.share.schemas import LONGEST_LIFE, SHORTEST_LIFE
 from ringback.sessions.share.service import SHARE_PATH, create_share, list_shares, list_views, revoke_share
-from ringback.settings import Settings
+from ringback.web.formats import plural
 from ringback.web.templating import render
 
 router = APIRouter(prefix="/sessions/{session_id}/shares", include_in_schema=False)
 HOUR = timedelta(hours=1)
-LIVES = ((1, "1 hour"), (24, "1 day"), (7 * 24, "7 days"), (30 * 24, "30 days"))
+LIVES = ((1, "1 hour"), (24, plural(1, "day")), (7 * 24, plural(7, "day")), (30 * 24, plural(30, "day")))
 
 
 @router.get("")
@@ -30,9 +33,9 @@ def shares(
     session_id: str,
     reader: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
     records: Records,
-    settings: CurrentSettings,
+    configuration: CurrentConfiguration,
 ) -> Response:
-    return _shares(request, session_id, reader, records, settings)
+    return _shares(request, session_id, reader, records, _usual_days(configuration, reader))
 
 
 @router.post("")
@@ -43,13 +46,15 @@ def make(
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
+    configuration: CurrentConfiguration,
     hours: Annotated[int, Form(ge=SHORTEST_LIFE // HOUR, le=LONGEST_LIFE // HOUR)],
 ) -> Response:
     environment = sessions.open(session_id, reader.environments).session.environment
     with unit_of_work(records, reader.environments) as work:
         _, token = create_share(work, environment, session_id, reader.name, hours * HOUR)
     site = settings.public_url or str(request.base_url).rstrip("/")
-    return _shares(request, session_id, reader, records, settings, link=f"{site}{SHARE_PATH}{token}")
+    link = f"{site}{SHARE_PATH}{token}"
+    return _shares(request, session_id, reader, records, _usual_days(configuration, reader), link=link)
 
 
 @router.post("/{share_id}/revoke")
@@ -59,13 +64,17 @@ def revoke(
     share_id: int,
     reader: Annotated[Principal, may(Permission.SESSIONS_SHARE)],
     records: Records,
-    settings: CurrentSettings,
+    configuration: CurrentConfiguration,
 ) -> Response:
     with unit_of_work(records, reader.environments) as work:
         revoke_share(work, reader.environments, share_id)
     if not request.headers.get("HX-Request"):
         return RedirectResponse(f"/sessions/{session_id}/shares", status_code=303)
-    return _shares(request, session_id, reader, records, settings)
+    return _shares(request, session_id, reader, records, _usual_days(configuration, reader))
+
+
+def _usual_days(configuration: Current, reader: Principal) -> int:
+    return configuration.value(SHARE_LINK_LIFE, reader.environments[0])
 
 
 def _shares(
@@ -73,7 +82,7 @@ def _shares(
     session_id: str,
     reader: Principal,
     records: Records,
-    settings: Settings,
+    usual_days: int,
     *,
     link: str = "",
 ) -> Response:
@@ -87,8 +96,8 @@ def _shares(
         live=[one for one in links if one.revoked_at is None and one.expires_at > now],
         ended=[one for one in links if one.revoked_at is not None or one.expires_at <= now],
         views=list_views(records, reader.environments, session_id, limit=20),
-        lives=LIVES,
-        default_hours=settings.share_days * 24,
+        lives=sorted({*LIVES, (usual_days * 24, plural(usual_days, "day"))}),
+        default_hours=usual_days * 24,
         link=link,
         to_us=clock.to_us,
     )

@@ -14,9 +14,11 @@ from ringback import clock
 from ringback.access.dependencies import CurrentSettings, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.configuration.dependencies import CurrentConfiguration
 from ringback.problem import Problem
 from ringback.records.engine import unit_of_work
 from ringback.sessions.dependencies import Sessions
+from ringback.sessions.options import SHARE_LINK_LIFE
 from ringback.sessions.share import service
 from ringback.sessions.share.schemas import ShareError, ShareInfo, ShareNotFound
 
@@ -55,11 +57,13 @@ def share_session(
     records: Records,
     sessions: Sessions,
     settings: CurrentSettings,
+    configuration: CurrentConfiguration,
 ) -> NewShareDocument:
     """A link that shows this one session without a login, until it expires."""
     opened = sessions.open(body.session, user.environments)
     hours = body.expires_in_hours
-    life = timedelta(days=settings.share_days) if hours is None else timedelta(hours=min(max(hours, 0), 10_000))
+    usual = timedelta(days=configuration.value(SHARE_LINK_LIFE, opened.session.environment))
+    life = usual if hours is None else timedelta(hours=min(max(hours, 0), 10_000))
     try:
         with unit_of_work(records, user.environments) as work:
             share, token = service.create_share(work, opened.session.environment, opened.id, user.name, life)

@@ -11,10 +11,13 @@ from ringback import __version__, clock
 from ringback.access.dependencies import CurrentSettings, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.configuration.dependencies import CurrentConfiguration
+from ringback.configuration.shared import LOG_MAX_AGE
 from ringback.events.store import StoreStatus
 from ringback.hosts.service import role_states
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import CollectorStatus
+from ringback.sessions.options import MAX_AGE
 from ringback.sessions.status.collectors import RoleRow, collectors, role_rows, together
 from ringback.sessions.status.store import store_status
 
@@ -100,6 +103,7 @@ def read_status(
     events: Events,
     settings: CurrentSettings,
     records: Records,
+    configuration: CurrentConfiguration,
 ) -> StatusDocument:
     """Rates, every counter of what was not stored, lag, disk, which host runs what, and each stored segment."""
     states = role_states(records)
@@ -110,8 +114,8 @@ def read_status(
         "collector": _collector(collector, running=any(each.running for each in hosts)) if collector else None,
         "roles": [_role(row) for row in role_rows(states, hosts)],
         "store": _store(store_status(events)),
-        "keep_sessions_days": settings.keep_sessions_days,
-        "keep_logs_days": settings.keep_logs_days,
+        "keep_sessions_days": configuration.value(MAX_AGE),
+        "keep_logs_days": configuration.value(LOG_MAX_AGE),
     }
 
 
