@@ -80,7 +80,7 @@ def sessions(store: EventStore) -> SessionService:
     return SessionService(store, load_catalogue(), lambda: [gateway])
 
 
-QUERY = SessionQuery(start_us=START_US, end_us=START_US + HOUR_US)
+QUERY = SessionQuery(start_us=START_US, end_us=START_US + HOUR_US, personal=True)
 
 
 def called_of(sessions: SessionService, query: SessionQuery) -> list[str]:
@@ -179,14 +179,14 @@ def test_the_list_names_the_same_issue_as_the_session(sessions: SessionService) 
     rows = sessions.search(QUERY).rows
     sessions.diagnose_rows(rows)
     for row in rows:
-        issues = sessions.open(row.id, ("default",)).issues
+        issues = sessions.open(row.id, ("default",), personal=True).issues
         assert row.issue
         assert row.issue.id == issues[0].id
 
 
 def test_any_leg_opens_the_whole_session(sessions: SessionService) -> None:
     row = sessions.search(replace(QUERY, q="second@192.0.2.20")).rows[0]
-    opened = sessions.open(row.id, ("default",))
+    opened = sessions.open(row.id, ("default",), personal=True)
     assert set(opened.session.call_ids) == {"first@198.51.100.23", "second@192.0.2.20"}
     assert opened.session.links[0].confidence == 1.0
     assert opened.session.outcome == "failed"
@@ -196,7 +196,7 @@ def test_any_leg_opens_the_whole_session(sessions: SessionService) -> None:
 @pytest.mark.parametrize("session_id", ["20261122-0000000000000000", "nonsense", "20269999-0000000000000000", ""])
 def test_an_unknown_session_is_said_to_be_none(sessions: SessionService, session_id: str) -> None:
     with pytest.raises(SessionNotFound):
-        sessions.open(session_id, ("default",))
+        sessions.open(session_id, ("default",), personal=True)
 
 
 def test_a_session_of_another_environment_is_not_there(sessions: SessionService) -> None:
@@ -221,14 +221,14 @@ def test_a_link_by_a_header_of_ones_own_is_told_as_such(tmp_path: Path) -> None:
     try:
         import_files(events, [tmp_path / "calls.pcap"], rules=rules)
         service = SessionService(events, load_catalogue(), rules=rules)
-        opened = service.open(service.search(QUERY).rows[0].id, ("default",))
+        opened = service.open(service.search(QUERY).rows[0].id, ("default",), personal=True)
     finally:
         events.close()
     assert [(link.because, link.confidence) for link in opened.session.links] == [("X-Orig-Leg header", 1.0)]
 
 
 def test_exports_hold_what_was_captured(sessions: SessionService) -> None:
-    opened = sessions.open(sessions.search(replace(QUERY, codes=(503,))).rows[0].id, ("default",))
+    opened = sessions.open(sessions.search(replace(QUERY, codes=(503,))).rows[0].id, ("default",), personal=True)
     pcap = sessions.export(opened, "pcap")
     again = list(starmap(Sighting, read_capture(io.BytesIO(pcap.data))))
     assert [one.payload for one in again] == [arrow.payload for arrow in opened.session.arrows]
@@ -279,7 +279,7 @@ def test_a_stored_registration_is_told_with_the_one_that_pushes_it_out(
     import_files(events, [tmp_path / "r.pcap"])
     service = SessionService(events, load_catalogue())
     row = next(row for row in service.search(QUERY).rows if "a@phone" in row.call_ids)
-    opened = service.open(row.id, ("default",))
+    opened = service.open(row.id, ("default",), personal=True)
     assert set(opened.session.call_ids) == told
     assert ("registrations-overwrite" in {issue.id for issue in opened.issues}) == (len(told) == 2)
     events.close()

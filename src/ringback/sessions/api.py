@@ -154,6 +154,7 @@ def search_sessions(
         codes=tuple(code or ()),
         kinds=tuple(kind or ()),
         environments=user.environments,
+        personal=user.sees_personal,
         limit=limit,
         cursor=cursor,
     )
@@ -168,7 +169,7 @@ def read_session(
     session_id: str, sessions: Sessions, user: Annotated[Principal, may(Permission.SESSIONS_READ)], seen: Seen
 ) -> TracedSessionDocument:
     """The whole story of one session: answer, legs, links, timeline with raw messages."""
-    opened = sessions.open(session_id, user.environments)
+    opened = sessions.open(session_id, user.environments, personal=user.sees_personal)
     seen(opened, "api")
     return traced_document(opened.id, opened.session, opened.issues)
 
@@ -182,7 +183,7 @@ def export_session(
     format_: Annotated[Literal["pcap", "text", "json", "svg"], Query(alias="format")] = "pcap",
 ) -> Response:
     """The session as a file."""
-    opened = sessions.open(session_id, user.environments)
+    opened = sessions.open(session_id, user.environments, personal=user.sees_personal)
     seen(opened, f"export {format_}")
     file = sessions.export(opened, format_)
     return Response(

@@ -14,7 +14,7 @@ from ringback.sessions.diagnose import Catalogue
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.service import SessionService
 from ringback.sessions.share.schemas import Viewer
-from ringback.sessions.share.service import record_view
+from ringback.sessions.share.service import how_seen, record_view
 
 
 def _sessions(request: Request) -> SessionService:
@@ -42,7 +42,7 @@ def _seen(request: Request, engine: Records, reader: RequiredUser) -> Callable[[
 
     def record(opened: OpenedSession, how: str) -> None:
         with unit_of_work(engine, reader.environments) as work:
-            record_view(work, opened.session.environment, opened.id, viewer, how)
+            record_view(work, opened.session.environment, opened.id, viewer, how_seen(how, opened))
 
     return record
 

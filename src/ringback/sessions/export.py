@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, ip_address
 
 from ringback import clock
 from ringback.sessions.capture.pcap_writer import write_pcap
@@ -13,9 +14,10 @@ from ringback.sessions.diagram.text import ladder
 from ringback.sessions.documents import session_document, to_json, traced_document
 from ringback.sessions.report import answer, headline, printable
 from ringback.sessions.schemas import OpenedSession, QueryError
-from ringback.sessions.story import Entry
+from ringback.sessions.story import Entry, Sighting
 
 WIDTH = 120
+_RESERVED = int(IPv4Address("240.0.0.0"))
 FORMATS = ("pcap", "text", "json", "svg")
 
 
@@ -54,9 +56,34 @@ def _stem(opened: OpenedSession) -> str:
 def _pcap(opened: OpenedSession) -> bytes:
     """Every sighting, as each probe saw it and when."""
     sightings = [sighting for arrow in opened.session.arrows for sighting in arrow.sightings]
+    if opened.masked:
+        sightings = _numbered(sightings)
     out = io.BytesIO()
     write_pcap(out, sorted(sightings, key=lambda sighting: sighting.time_us))
     return out.getvalue()
+
+
+def _numbered(sightings: list[Sighting]) -> list[Sighting]:
+    """A packet needs addresses: each one that is masked becomes one of 240.0.0.0/4, which no network uses."""
+    stand_ins: dict[str, str] = {}
+
+    def numbered(address: str) -> str:
+        if _is_address(address):
+            return address
+        return stand_ins.setdefault(address, str(IPv4Address(_RESERVED + len(stand_ins) + 1)))
+
+    return [
+        one._replace(hop=replace(one.hop, source=numbered(one.hop.source), destination=numbered(one.hop.destination)))
+        for one in sightings
+    ]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(opened: OpenedSession) -> str:

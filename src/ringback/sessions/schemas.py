@@ -39,6 +39,7 @@ class SessionQuery:
     min_duration_s: float | None = None
     max_duration_s: float | None = None
     environments: tuple[str, ...] = ("default",)
+    personal: bool = False  # the reader may see personal data; else it is masked, and numbers are searched whole
     limit: int = 50
     cursor: str | None = None
 
@@ -73,6 +74,8 @@ class SessionRow:
     matched: str  # which field matched the number: "called number, contact", "" when nothing was asked
     issue: IssueBrief | None = None  # primary issue
     diagnosed: bool = False  # False: `issue` was not worked out (yet)
+    identities: tuple[str, ...] = ()  # numbers and users of its legs; a masked row has none
+    masked: bool = False
 
 
 @dataclass(slots=True)
@@ -104,3 +107,4 @@ class OpenedSession:
     id: str
     session: Session
     issues: list[Issue]  # the primary one first; empty: nothing unusual
+    masked: bool = False  # its personal data are hidden

@@ -18,7 +18,7 @@ from ringback import clock
 from ringback.events.store import EventStore, LegQuery, LegRow, NumberPattern, Role, call_hash
 from ringback.sessions.keys import UNCERTAIN
 from ringback.sessions.schemas import Histogram, HistogramBucket, QueryError, SearchResult, SessionQuery, SessionRow
-from ringback.sessions.smartbox import Reading, number_readings, readings
+from ringback.sessions.smartbox import MASKED_SEARCH, Reading, number_readings, readings
 from ringback.sessions.story import NodeInfo
 
 REFERENCE = "cid:"  # prefix of the keys that name another leg's Call-ID
@@ -125,18 +125,19 @@ def histogram(events: EventStore, query: SessionQuery, nodes: Sequence[NodeInfo]
 
 
 def _ways(query: SessionQuery) -> list[Reading]:
-    ways = readings(query.q)
+    whole = not query.personal
+    ways = readings(query.q, whole=whole)
     if query.number:
         if ways:
             raise QueryError("number", "search either by q or by number")
-        ways = number_readings(query.number, "number")
+        ways = number_readings(query.number, "number", whole=whole)
     return ways or [Reading("")]
 
 
 def _leg_query(query: SessionQuery, reading: Reading, nodes: Sequence[NodeInfo]) -> LegQuery:
     agents, addresses = _of_node(query.node, nodes) if query.node else ((), ())
     if query.ip:
-        addresses = (*addresses, _checked_address(query.ip))
+        addresses = (*addresses, _checked_address(query.ip, whole=not query.personal))
     if reading.address:
         addresses = (*addresses, reading.address)
     if len(addresses) > 1 and (query.ip or reading.address):
@@ -181,7 +182,9 @@ def _without_port(address: str) -> str:
     return address.partition(":")[0] if address.count(":") == 1 else address
 
 
-def _checked_address(text: str) -> str:
+def _checked_address(text: str, *, whole: bool) -> str:
+    if whole and text.endswith("*"):
+        raise QueryError("ip", f"write the whole address: {MASKED_SEARCH}")
     if text.endswith("*") and all(part.isdigit() or part == "*" for part in text.split(".")):
         return text
     try:
@@ -310,6 +313,7 @@ def _session_row(group: _Group, number: NumberPattern | None, nodes: Sequence[No
         call_ids=list(dict.fromkeys(row.call_id for row in legs)),
         matched=_matched(group.matched, number) if number else "",
         listed_us=max(row.started_us for row in group.matched),
+        identities=tuple(dict.fromkeys(number for row in legs for number in row.numbers)),
     )
 
 

@@ -15,6 +15,7 @@ from ringback.sessions import opening, search
 from ringback.sessions.diagnose import Catalogue, diagnose
 from ringback.sessions.export import Exported, exported
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules
+from ringback.sessions.masking import masked_row, masked_session
 from ringback.sessions.schemas import (
     Histogram,
     IssueBrief,
@@ -54,7 +55,11 @@ class SessionService:
 
     def search(self, query: SessionQuery) -> SearchResult:
         """One page, newest first. Raises QueryError, and the store's SearchTimedOut, SegmentUnreadable."""
-        return self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
+        result = self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
+        if not query.personal:
+            nodes = self._nodes()
+            result.rows = [masked_row(row, nodes) for row in result.rows]
+        return result
 
     def _search_issue(self, query: SessionQuery) -> SearchResult:
         """Diagnoses candidates until the page is full, everything was read, or the time is over (then it says so)."""
@@ -90,7 +95,7 @@ class SessionService:
                     self._diagnose_row(row)
 
     def _diagnose_row(self, row: SessionRow) -> set[str]:
-        issues = self.open(row.id, (row.environment,)).issues
+        issues = self.open(row.id, (row.environment,), personal=not row.masked).issues
         row.issue = IssueBrief(issues[0].id, issues[0].severity, issues[0].title) if issues else None
         row.diagnosed = True
         return {issue.id for issue in issues}
@@ -99,12 +104,17 @@ class SessionService:
         """Sessions begun over the interval, by outcome. An issue filter does not apply to it."""
         return search.histogram(self._events, query, self._nodes(), buckets)
 
-    def open(self, session_id: str, environments: tuple[str, ...]) -> OpenedSession:
-        """The whole story of a session. Raises SessionNotFound."""
-        session = opening.open_session(self._events, session_id, environments, self._nodes(), self._rules)
+    def open(self, session_id: str, environments: tuple[str, ...], *, personal: bool = False) -> OpenedSession:
+        """The whole story of a session. Raises SessionNotFound.
+
+        `personal`: whoever is shown it may see personal data; else it is masked, after it was diagnosed.
+        """
+        nodes = self._nodes()
+        session = opening.open_session(self._events, session_id, environments, nodes, self._rules)
         if session is None:
             raise SessionNotFound(session_id)
-        return OpenedSession(session_id, session, diagnose(session, self._catalogue))
+        opened = OpenedSession(session_id, session, diagnose(session, self._catalogue))
+        return opened if personal else masked_session(opened, nodes, self._rules)
 
     def export(self, opened: OpenedSession, format_: str) -> Exported:
         """The session as a file: pcap, text, json or svg. Raises QueryError for another format."""

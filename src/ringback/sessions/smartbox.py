@@ -19,6 +19,7 @@ _BILLING_ID = re.compile(r"(?:[0-9A-Fa-f]{8}[ -]){3}[0-9A-Fa-f]{8}|(?:[0-9A-Fa-f
 _ADDRESS_PREFIX = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,2}\.\*")
 _CALL_ID = re.compile(r"[\w.!%*+`'~()<>:\\\"/\[\]?{}=-]+(?:@[\w.!%*+`'~()<>:\\\"/\[\]?{}=-]+)?")
 _LOOKS_RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z_~=-]).{8,}")
+MASKED_SEARCH = "you see personal data masked, and parts of it would tell what is hidden"
 NATIONAL_DIGITS = 10  # what is left of a number that was typed with a country code and stored without
 
 
@@ -34,14 +35,17 @@ class Reading:
     key: str = ""
 
 
-def readings(text: str) -> list[Reading]:
-    """The ways to read `text`, likeliest first; empty for an empty box. Raises QueryError for what cannot be searched."""
+def readings(text: str, *, whole: bool = False) -> list[Reading]:
+    """The ways to read `text`, likeliest first; empty for an empty box. Raises QueryError for what cannot be searched.
+
+    `whole`: of numbers, names and addresses no part is searched for.
+    """
     text = text.strip().strip('"<>')
     if not text:
         return []
     if match := SESSION_ID.fullmatch(text):
         return [Reading(f"session {text}", call_hash=int(match[2], 16))]
-    if address := _address(text):
+    if address := _address(text, whole=whole):
         return [Reading(f"address {address}", address=address)]
     found: list[Reading] = []
     if _BILLING_ID.fullmatch(text):
@@ -49,24 +53,39 @@ def readings(text: str) -> list[Reading]:
         found.append(Reading(f"billing session id {text}", key=f"conf:{plain}"))
     scheme, _, rest = text.partition(":")
     if scheme.lower() in ("sip", "sips", "tel") and rest:
-        return [*found, *number_readings(rest.partition("@")[0].partition(";")[0])]
+        return [*found, *number_readings(rest.partition("@")[0].partition(";")[0], whole=whole)]
     if _CALL_ID.fullmatch(text) and _LOOKS_RANDOM.fullmatch(text):
         found.append(Reading(f"Call-ID {text}", call_id=text))
-    found += number_readings(text.partition("@")[0])
+    found += number_readings(text.partition("@")[0], whole=whole)
     return found
 
 
-def number_readings(text: str, field: str = "q") -> list[Reading]:
+def number_readings(text: str, field: str = "q", *, whole: bool = False) -> list[Reading]:
     """A number or user name as typed. Raises QueryError when too little is left to search for."""
     try:
         wanted = pattern(text)
     except ValueError as error:
         raise QueryError(field, str(error)) from error
+    if whole:
+        return _whole_number(wanted, text, field)
     found = [Reading(_said(wanted), number=wanted)]
     if wanted.match == "suffix" and wanted.text.isdigit() and len(wanted.text) > NATIONAL_DIGITS:
         national = NumberPattern(wanted.text[-NATIONAL_DIGITS:], "suffix")
         found.append(Reading(f"{_said(national)} (nothing ends in {wanted.text})", number=national))
     return found
+
+
+def _whole_number(wanted: NumberPattern, text: str, field: str) -> list[Reading]:
+    """Digit by digit, the end of a number that is found tells what its mask hides: only who knows all of it finds it."""
+    if "%" in text:
+        raise QueryError(field, f"write the whole number or name, without %: {MASKED_SEARCH}")
+    spellings = [wanted.text]
+    if wanted.text.isdigit() and len(wanted.text) > NATIONAL_DIGITS:
+        spellings.append(wanted.text[-NATIONAL_DIGITS:])
+    return [
+        Reading(f"the whole {_said(exact)}", number=exact)
+        for exact in (NumberPattern(one, "exact") for one in spellings)
+    ]
 
 
 def _said(wanted: NumberPattern) -> str:
@@ -75,9 +94,11 @@ def _said(wanted: NumberPattern) -> str:
     return f"{kind} {ways[wanted.match]} {wanted.text}" if wanted.match in ways else f"{kind} {wanted.text}"
 
 
-def _address(text: str) -> str:
+def _address(text: str, *, whole: bool = False) -> str:
     """The address in `text` (without its port), an IPv4 prefix such as 10.1.*, or ""."""
     if _ADDRESS_PREFIX.fullmatch(text):
+        if whole:
+            raise QueryError("q", f"write the whole address: {MASKED_SEARCH}")
         return text
     bare = text
     if text.startswith("[") and "]" in text:

@@ -72,6 +72,7 @@ def search_page(
         more_url=_more_url(form, result),
         newest_us=_newest(events) if result and not result.rows else None,
         hep_address=",".join(map(str, settings.hep_udp)),
+        masked=not reader.sees_personal,
     )
 
 
@@ -100,7 +101,7 @@ def issues_part(
     found: list[tuple[str, Issue | None, str]] = []
     for session_id in id_[:ISSUES_AT_ONCE]:
         try:
-            issues = sessions.open(session_id, reader.environments).issues
+            issues = sessions.open(session_id, reader.environments, personal=reader.sees_personal).issues
         except (SessionNotFound, EventStoreError) as error:
             found.append((session_id, None, str(error) or "could not be read"))
         else:
@@ -118,7 +119,9 @@ def _by_group(issues: Catalogue) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _form(request: Request, reader: Principal) -> SearchForm:
     parameters = request.query_params.multi_items()
-    return search_form.read(parameters, viewer_zone(request), clock.now_us(), reader.environments)
+    return search_form.read(
+        parameters, viewer_zone(request), clock.now_us(), reader.environments, personal=reader.sees_personal
+    )
 
 
 def _typed_times(request: Request) -> bool:

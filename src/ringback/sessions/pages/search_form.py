@@ -93,7 +93,12 @@ _SHOWN: dict[str, tuple[str, Callable[[str], str]]] = {
 
 
 def read(
-    parameters: Iterable[tuple[str, str]], tz: ZoneInfo, now_us: int, environments: tuple[str, ...]
+    parameters: Iterable[tuple[str, str]],
+    tz: ZoneInfo,
+    now_us: int,
+    environments: tuple[str, ...],
+    *,
+    personal: bool = False,
 ) -> SearchForm:
     """Never raises: what is wrong is told by field in `errors`."""
     values: dict[str, list[str]] = {}
@@ -123,7 +128,7 @@ def read(
         except QueryError as error:
             form.errors[error.field] = error.reason
     if not form.errors:
-        form.query = _query(form, environments)
+        form.query = _query(form, environments, personal=personal)
     return form
 
 
@@ -133,7 +138,7 @@ def _interval(form: SearchForm, tz: ZoneInfo, now_us: int) -> Interval:
     return interval.preset(form.value("last") or interval.DEFAULT, now_us)
 
 
-def _query(form: SearchForm, environments: tuple[str, ...]) -> SessionQuery:
+def _query(form: SearchForm, environments: tuple[str, ...], *, personal: bool) -> SessionQuery:
     return SessionQuery(
         start_us=form.interval.start_us,
         end_us=form.interval.end_us,
@@ -149,6 +154,7 @@ def _query(form: SearchForm, environments: tuple[str, ...]) -> SessionQuery:
         min_duration_s=_seconds("min", form.value("min")),
         max_duration_s=_seconds("max", form.value("max")),
         environments=environments,
+        personal=personal,
         limit=_limit(form.value("limit")),
         cursor=form.value("cursor") or None,
     )

@@ -23,7 +23,7 @@ from ringback.sessions.pages import comparison, message_view, story_view
 from ringback.sessions.pages.words import KIND_WORDS, confidence_words, issue_word, outcome_word
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share.schemas import ShareInfo, Viewer
-from ringback.sessions.share.service import SHARE_PATH, list_views, open_share, record_view
+from ringback.sessions.share.service import SHARE_PATH, how_seen, list_views, open_share, record_view
 from ringback.sessions.story import Arrow
 from ringback.web.templating import render
 
@@ -48,7 +48,7 @@ def _by_login(
     visitor: CurrentVisitor,
     sessions: Sessions,
 ) -> Opened:
-    opened = sessions.open(session_id, reader.environments)
+    opened = sessions.open(session_id, reader.environments, personal=reader.sees_personal)
     return Opened(opened, f"/sessions/{opened.id}", Viewer(reader.kind, reader.name, visitor.address))
 
 
@@ -60,7 +60,7 @@ def _export_by_login(
 
 def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessions: Sessions) -> Opened:
     share = open_share(records, token)
-    opened = sessions.open(share.session_id, (share.environment,))
+    opened = sessions.open(share.session_id, (share.environment,), personal=share.personal)
     viewer = Viewer("share", share.created_by, visitor.address, share.id)
     return Opened(opened, f"{SHARE_PATH}{token}", viewer, share)
 
@@ -133,14 +133,14 @@ _add_routes(SHARE_PATH + "{token}", _by_share_link, _by_share_link)
 
 def _record(records: Records, it: Opened, how: str) -> None:
     with unit_of_work(records, (it.opened.session.environment,)) as work:
-        record_view(work, it.opened.session.environment, it.opened.id, it.viewer, how)
+        record_view(work, it.opened.session.environment, it.opened.id, it.viewer, how_seen(how, it.opened))
 
 
 def _record_part(records: Records, it: Opened) -> None:
     """A part of a page is no view of its own, but it is one where the page itself was not opened before."""
     lately = clock.now() - PAGE_STAYS_OPEN
     for view in list_views(records, (it.opened.session.environment,), it.opened.id):
-        if view.viewed_at > lately and view.viewer == it.viewer:
+        if view.viewed_at > lately and view.viewer == it.viewer and view.masked == it.opened.masked:
             return
     _record(records, it, "part")
 

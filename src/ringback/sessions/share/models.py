@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import ForeignKey, Index, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ringback.records.tables import Id, InEnvironment, Record
@@ -23,6 +23,7 @@ class ShareLink(InEnvironment, Record):
     created_by: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    personal: Mapped[bool] = mapped_column(default=False, server_default=false())  # shows personal data; else masked
 
 
 class SessionView(InEnvironment, Record):

@@ -74,6 +74,7 @@ def share_info(row: ShareLink, views: int = 0, last: datetime | None = None) -> 
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        personal=row.personal,
         views=views,
         last_viewed_at=last,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 SHORTEST_LIFE = timedelta(hours=1)
 LONGEST_LIFE = timedelta(days=30)
+MASKED = ", masked"  # ends `View.how` where personal data were hidden
 
 
 class ShareError(ValueError):
@@ -34,6 +35,7 @@ class ShareInfo:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    personal: bool = False  # shows personal data; else they are masked
     views: int = 0
     last_viewed_at: datetime | None = None
 
@@ -54,5 +56,9 @@ class View:
 
     viewed_at: datetime
     session_id: str
-    how: str  # "page", "api", "export pcap", ...
+    how: str  # "page", "api", "export pcap", ...; "page, masked" where personal data were hidden
     viewer: Viewer
+
+    @property
+    def masked(self) -> bool:
+        return self.how.endswith(MASKED)

@@ -11,10 +11,12 @@ from sqlalchemy import Engine
 from ringback import clock
 from ringback.records.engine import UnitOfWork, reading
 from ringback.records.wall import EVERYWHERE
+from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share import queries
 from ringback.sessions.share.models import SessionView, ShareLink
 from ringback.sessions.share.schemas import (
     LONGEST_LIFE,
+    MASKED,
     SHORTEST_LIFE,
     ShareError,
     ShareInfo,
@@ -27,11 +29,12 @@ SHARE_PATH = "/share/"  # and the token: what a link's path is
 
 
 def create_share(
-    work: UnitOfWork, environment: str, session_id: str, created_by: str, life: timedelta
+    work: UnitOfWork, environment: str, session_id: str, created_by: str, life: timedelta, *, personal: bool = False
 ) -> tuple[ShareInfo, str]:
     """The link and its token, which is shown once and stored as a hash. Raises ShareError.
 
-    Whether there is such a session is the caller's to know.
+    `personal`: it shows personal data. Whether there is such a session, and whether `created_by` may see them, is the
+    caller's to know.
     """
     if not SHORTEST_LIFE <= life <= LONGEST_LIFE:
         raise ShareError("expires_in_hours", "A share link lives from 1 hour to 30 days (720 hours).")
@@ -44,6 +47,7 @@ def create_share(
         created_at=now,
         created_by=created_by,
         expires_at=now + life,
+        personal=personal,
     )
     work.add(row)
     work.flush()
@@ -87,6 +91,11 @@ def record_view(work: UnitOfWork, environment: str, session_id: str, viewer: Vie
             address=viewer.address[:64],
         )
     )
+
+
+def how_seen(how: str, opened: OpenedSession) -> str:
+    """`how` as it is recorded: who saw personal data can be told from who did not."""
+    return how + MASKED if opened.masked else how
 
 
 def list_views(engine: Engine, environments: Sequence[str], session_id: str, limit: int = 200) -> list[View]:
