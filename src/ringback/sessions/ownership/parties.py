@@ -13,7 +13,7 @@ _HEADERS = re.compile(
     re.IGNORECASE,
 )
 _USERNAME = re.compile(r'\busername\s*=\s*(?:"([^"]*)"|([^\s,"]+))', re.IGNORECASE)
-_URI = re.compile(r"\b(sips?|tel):([^\s<>\"]+)", re.IGNORECASE)
+_RARE = re.compile(rb"(?i:\n(?:proxy-)?authorization[ \t]*:)")  # worth a look at every header
 _HIDDEN = frozenset({"", "anonymous", "restricted", "unavailable", "private", "unknown"})
 _HIDDEN_DOMAIN = "anonymous.invalid"  # RFC 3323 section 4.1.1.3: says whose call it is as little as no domain
 _LONGEST = 255
@@ -28,10 +28,17 @@ def parties(payload: bytes) -> tuple[set[str], set[str]]:
     domains: set[str] = set()
     users: set[str] = set()
     caller: set[str] = set()
-    vouched: set[str] = set()
-    line = head.lstrip(b"\r\n\0 \t").partition(b"\n")[0]
+    line = head[: head.find(b"\n")] if head[:1].isalpha() else head.lstrip(b"\r\n\0 \t").partition(b"\n")[0]
     if not line.startswith(b"SIP/2.0"):
-        _read(_text(line), domains, users)
+        _read(_text(line).partition(" ")[2], domains, users)
+    sender, recipient = _usual(head, b"\r\nFrom: "), _usual(head, b"\r\nTo: ")
+    if sender and recipient and not _RARE.search(head):
+        _read(sender, domains, caller)
+        _read(recipient, domains, users)
+        if not caller & _HIDDEN:
+            return domains, (users | caller) - _HIDDEN
+        caller.clear()
+    vouched: set[str] = set()
     for found in _HEADERS.finditer(head):
         name, value = found[1].lower(), _text(found[2])
         if name in (b"to", b"t"):
@@ -44,6 +51,15 @@ def parties(payload: bytes) -> tuple[set[str], set[str]]:
         else:
             _read(value, set(), vouched)
     return domains, (users | (caller - _HIDDEN or vouched)) - _HIDDEN
+
+
+def _usual(head: bytes, name: bytes) -> str:
+    """The value of a header that is written as nearly everyone writes it; "" else."""
+    start = head.find(name) + len(name)
+    end = head.find(b"\r\n", start)
+    if start < len(name) or end < 0 or head[end + 2 : end + 3] in (b" ", b"\t"):
+        return ""
+    return _text(head[start:end])
 
 
 def domain_of(uri: str) -> str:
@@ -75,20 +91,32 @@ def plain_domain(host: str) -> str:
 
 
 def _read(value: str, domains: set[str], users: set[str]) -> None:
-    """The first URI of `value`: in angle brackets where there are any, for before them a name may say anything."""
-    found = _URI.search(value, value.rfind("<") + 1) or _URI.search(value)
-    if found is None:
+    """The URI of `value`: in angle brackets where there are any, for before them a name may say anything."""
+    start = value.rfind("<") + 1
+    colon = value.find(":", start)
+    if colon < 0:
         return
-    rest = found[2]
+    scheme = value[start:colon].strip().lower()
+    rest = value[colon + 1 :]
+    for mark in "> \t":
+        if mark in rest:
+            rest = rest[: rest.find(mark)]
+    if scheme == "tel":
+        _note(users, digits(rest))
+        return
+    if scheme not in ("sip", "sips"):
+        return
     at = rest.find("@")
-    user = rest[:at] if at >= 0 else ""
-    if found[1].lower() == "tel":
-        user = rest
+    if at >= 0:
+        _note(users, digits(rest[:at]))
+    host = rest[at + 1 :]
+    if host.startswith("["):
+        host = host[: host.find("]") + 1]
     else:
-        host = rest[at + 1 :]
-        host = host[: host.find("]") + 1] if host.startswith("[") else re.split(r"[:;?,]", host, maxsplit=1)[0]
-        _note_domain(domains, host)
-    _note(users, digits(user))
+        for mark in ":;?,":
+            if mark in host:
+                host = host[: host.find(mark)]
+    _note_domain(domains, host)
 
 
 def _note(words: set[str], word: str) -> None:
