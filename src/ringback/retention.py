@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import structlog
 from sqlalchemy import Engine, func, select
@@ -144,6 +146,14 @@ def _segments(stores: Stores, kind: str, what: str, before_us: int) -> tuple[int
     return sum(getattr(each, what) for each in old), len({each.day for each in old}), sum(each.bytes for each in old)
 
 
+def _trim_records(stores: Stores, before_us: int) -> list[str]:
+    if find_spec("ringback.audit.retention") is None:
+        return []
+    trim = import_module("ringback.audit.retention").trim
+    gone = trim(stores.records, clock.from_us(before_us))
+    return [plural(gone, "audit record")] if gone else []
+
+
 def _count_records(stores: Stores, before_us: int) -> str:
     every = AuditRecord.environment.in_(select(AuditChain.environment))  # for the index, which begins with it
     old = select(func.count()).select_from(AuditRecord).where(every, AuditRecord.at < clock.from_us(before_us))
@@ -159,6 +169,7 @@ def _untold(_stores: Stores, _before_us: int) -> str:
 EXPIRING = (
     Expiring(MAX_AGE, _dropping("sip"), _count_sessions),
     Expiring(LOG_MAX_AGE, _dropping("log"), _count_lines),
+    Expiring(LOG_MAX_AGE, _trim_records, _count_records),
     Expiring(LOG_MAX_AGE, _dropping("audit"), _untold),
 )
 
