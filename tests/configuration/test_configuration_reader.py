@@ -89,7 +89,7 @@ def test_records_that_are_away_leave_the_last_known_values(tmp_path: Path) -> No
     options = known()
     current = Current(settings, file=file)
     with capture_logs() as logged:
-        away = load_settings({"RINGBACK_DATABASE_URL": "sqlite:////proc/nowhere/r.sqlite"}, data=data)
+        away = load_settings({"RINGBACK_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, data=data)
         nobody = Current(away, file=file)
         assert not nobody.refresh()
         assert not nobody.refresh()

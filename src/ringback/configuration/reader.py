@@ -27,6 +27,7 @@ from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings
 
 POLL_SECONDS = 1.5  # an applied value is in use everywhere within five
+PATIENCE = 10.0  # seconds that a start waits for the records
 _LAST_WORD_SECONDS = 3.0
 
 Value = TypeVar("Value")
@@ -61,6 +62,7 @@ class Current:
         self._known = False  # whether the records were read at least once
         self._problem = ""
         self._ended = threading.Event()
+        self._looked = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -76,11 +78,15 @@ class Current:
         """False: something is applied that this version cannot use, and `value` tells what holds otherwise."""
         return self._snapshot.is_sound(option)
 
-    def start(self) -> None:
-        """Reads once, and from then on in a thread."""
-        self.refresh()
+    def start(self, patience: float = PATIENCE) -> None:
+        """Follows in a thread, from a first look on that is waited for so many seconds."""
         self._thread = threading.Thread(target=self._refresh_always, name="configuration", daemon=True)
         self._thread.start()
+        self._looked.wait(patience)
+
+    def looked(self, seconds: float) -> bool:
+        """Whether the records were asked once, waited for."""
+        return self._looked.wait(seconds)
 
     def close(self) -> None:
         self._ended.set()
@@ -107,11 +113,17 @@ class Current:
         return not problem
 
     def _refresh_always(self) -> None:
-        while not self._ended.wait(POLL_SECONDS):
+        while True:
             self.refresh()
+            self._looked.set()
+            if self._ended.wait(POLL_SECONDS):
+                return
 
     def _refresh(self) -> None:
         if self._records is None:
+            file = _sqlite_file(self._settings.records_url)
+            if file is not None and not file.is_file():
+                return  # nobody has made the records yet: nothing is applied
             self._records = open_engine(self._settings.records_url)
         with reading(self._records, EVERYWHERE) as session:
             entry = queries.latest(session)
@@ -140,3 +152,9 @@ class Current:
             elif row.apply_id != entry or self._told is None:
                 row.apply_id, row.seen_at = entry, clock.now()
         self._told = entry
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """None: the records are elsewhere."""
+    scheme, _, path = url.partition(":///")
+    return Path(path.partition("?")[0]) if scheme.startswith("sqlite") else None

@@ -22,6 +22,8 @@ import orjson
 
 _HEAD = struct.Struct("=IIIQ")
 _REFERENCE = struct.Struct("=QQQQQ")
+_CHUNK = struct.Struct(">HHH")  # of HEP 3: vendor, kind, bytes with this head
+_CORRELATION = 0x11
 _CALL_ID = b"\nCall-ID: "
 _COMPACT_CALL_ID = b"\ni: "
 
@@ -144,7 +146,8 @@ def pack_shares(
 
 
 def worker_of(packet: bytes | memoryview, workers: int) -> int:
-    """Which of `workers` gets the packet: all of one Call-ID go to the same. What shows none goes to the first."""
+    """Which of `workers` gets the packet: all of one Call-ID go to the same, also the log lines and reports whose packet
+    names it as their correlation id. What shows none goes to the first."""
     data = bytes(packet)
     at = data.find(_CALL_ID)
     if at >= 0:
@@ -156,9 +159,20 @@ def worker_of(packet: bytes | memoryview, workers: int) -> int:
         else:
             at = data.lower().find(b"\ncall-id") + len(b"\ncall-id")
             if at < len(b"\ncall-id"):
-                return 0
+                return zlib.crc32(_correlation(data)) % workers
     end = data.find(b"\n", at)
     return zlib.crc32(data[at:end].strip(b" \t\r:")) % workers
+
+
+def _correlation(packet: bytes) -> bytes:
+    """Of a HEP 3 packet (chunk 0x0011); b"" where there is none."""
+    at = 6 if packet.startswith(b"HEP3") else len(packet)
+    while at + _CHUNK.size <= len(packet):
+        vendor, kind, size = _CHUNK.unpack_from(packet, at)
+        if vendor == 0 and kind == _CORRELATION:
+            return packet[at + _CHUNK.size : at + size].strip(b"\0 ")
+        at += max(size, _CHUNK.size)
+    return b""
 
 
 def read_exactly(fd: int, size: int) -> bytes:

@@ -31,7 +31,9 @@ import orjson
 import structlog
 
 from ringback import clock
+from ringback.configuration.reader import Current
 from ringback.listen import bound_endpoint, tcp_socket, udp_socket
+from ringback.sessions.ingest.hep_keys import FILE as CONFIGURATION
 from ringback.sessions.ingest.sockets import dropped, receive_buffer
 from ringback.sessions.ingest.spool import Board, drop_committed, lay_out, locked, sizes
 from ringback.sessions.ingest.status import (
@@ -96,6 +98,7 @@ class _Collector:
         self._workers: list[_Child] = []
         self._readings: list[int] = []  # each worker's end of its pipe, by the number it has there
         self._owners = RulesKeeper(settings.records_url, settings.run_folder)
+        self._configuration = Current(settings, role="collect", file=settings.run_folder / CONFIGURATION)
         self._receiver: _Child | None = None
         self._streams: Streams | None = None
         self._stop = asyncio.Event()
@@ -121,9 +124,11 @@ class _Collector:
             )
         try:
             self._owners.start()
+            self._configuration.start(patience=0)
             pipes = await self._start_workers()
             await self._start_receiver(pipes)
             await asyncio.to_thread(self._owners.tried, RULES_SECONDS)
+            await asyncio.to_thread(self._configuration.looked, RULES_SECONDS)
             self._configure_workers()
             loop.add_signal_handler(signal.SIGINT, self._stop.set)
             readers = [asyncio.create_task(_read_reports(child)) for child in self._children]
@@ -141,6 +146,7 @@ class _Collector:
                 raise CollectorDied(f"{died[0].name} ended with exit code {died[0].process.returncode}")
         finally:
             self._owners.stop()
+            self._configuration.close()
             for child in self._children:
                 if child.process.returncode is None:
                     child.process.kill()
@@ -183,6 +189,8 @@ class _Collector:
                 layout=self._layout.id,
                 layers=self._layout.layers,
                 traffic_rules=str(settings.run_folder),
+                configuration=str(settings.run_folder / CONFIGURATION),
+                secrets_key=str(settings.secrets_key_file),
                 kept=self._kept,
                 board=self._board,
                 counts=str(_counts(settings, f"worker {number}")),

@@ -12,7 +12,6 @@ of standard input on frames are left where they are, for the next start.
 from __future__ import annotations
 
 import gc
-import hmac
 import os
 import select
 import signal
@@ -36,6 +35,7 @@ from ringback.sessions.capture.hep_logs import to_log
 from ringback.sessions.ingest.backlog import Backlog
 from ringback.sessions.ingest.chunks import Chunk, Reference, chunks_of, pack, read_chunk, read_exactly
 from ringback.sessions.ingest.details import DetailReader
+from ringback.sessions.ingest.hep_keys import KeysFollower
 from ringback.sessions.ingest.legs import DAY_US, LegTable, Taken
 from ringback.sessions.ingest.logs import log_record, new_logs
 from ringback.sessions.ingest.packing import batches, stored
@@ -77,6 +77,8 @@ class Configuration:
     layout: str = ""  # id of the spool's layout, and the numbers of workers that have read it
     layers: tuple[int, ...] = (1,)
     traffic_rules: str = ""  # folder of the file with those in force (`ownership.following`); "": there is one tenant
+    configuration: str = ""  # file of the options that are applied (`hep_keys`); "": there are none
+    secrets_key: str = ""  # file that opens the secrets among them
     kept: bool = False  # frames of an earlier collector may be there
     board: int = -1  # descriptor of the memory shared with the receiver
     counts: str = ""  # file of the totals
@@ -120,7 +122,11 @@ class Worker:
         self._owners = self._followed.rules if self._followed else ONE_TENANT
         self._number = configuration.number
         self._store = store
-        self._key = configuration.hep_key.encode()
+        self._keys = KeysFollower(
+            Path(configuration.configuration) if configuration.configuration else None,
+            configuration.hep_key,
+            Path(configuration.secrets_key) if configuration.secrets_key else None,
+        )
         self._details = DetailReader(rules)
         self._open_legs = configuration.open_legs
         self._refused: Counter[str] = Counter()  # of the batch: counted when it is stored
@@ -172,6 +178,7 @@ class Worker:
             if now >= tell_at:
                 tell_at = now + BATCH_SECONDS
                 self._follow_rules()
+                self._keys.look()
                 if not ready:  # else silence may only be that of packets that wait to be read
                     self._settle()
                 self._tell()
@@ -248,7 +255,8 @@ class Worker:
         done: Sequence[set[int]] | None = None,
     ) -> None:
         """`done`: midnights of days of which a packet's messages are stored already."""
-        key, refused = self._key, self._refused
+        keys, refused = self._keys, self._refused
+        asks = keys.asks
         messages: list[SightingTuple] = []
         agents: list[str] = []
         for index, packet in enumerate(packets):
@@ -259,7 +267,7 @@ class Worker:
                 agents.append("")
                 continue
             agents.append(decoded.agent)
-            if key and not hmac.compare_digest(decoded.auth_key, key):
+            if asks and not keys.lets_in(decoded.auth_key):
                 refused["bad key"] += 1
             elif decoded.payload_type == SIP:
                 if done and decoded.time_us // DAY_US * DAY_US in done[index]:
