@@ -29,6 +29,9 @@ from ringback.sessions.keys import load_rules
 from ringback.sessions.nodes import api as nodes_api
 from ringback.sessions.nodes.schemas import NodeNotFound
 from ringback.sessions.nodes.service import NodeRegister
+from ringback.sessions.ownership import api as ownership_api
+from ringback.sessions.ownership import pages as ownership_pages
+from ringback.sessions.ownership.service import RuleRegister
 from ringback.sessions.schemas import QueryError
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.share import api as share_api
@@ -66,6 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.registry = make_registry(settings.data)
     app.state.stopping = False  # set by the server that runs us: still answering, no longer ready
 
+    app.include_router(ownership_pages.router)  # before whoever has pages below /environments
+    app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
@@ -97,6 +102,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.records = records
     app.state.events = events
     app.state.nodes = NodeRegister(records)
+    app.state.traffic_rules = RuleRegister(records)
     app.state.catalogue = load_catalogue(settings.issues_folder)
     app.state.sessions = SessionService(
         events, app.state.catalogue, app.state.nodes, load_rules(settings.correlation_file)

@@ -70,6 +70,11 @@ def test_all_packets_of_a_call_id_go_to_one_worker_however_it_is_written() -> No
     ]
     for workers in (2, 3, 8):
         assert len({worker_of(form, workers) for form in forms}) == 1
+        line = encode(1, PHONE, b"a line", payload_type=100, correlation="some-call@h", agent_name="edge1")
+        assert worker_of(line, workers) == worker_of(plain, workers)
+        assert worker_of(encode(1, PHONE, b"a line", payload_type=100), workers) == 0
+        unseen = encode(1, PHONE, options("some-call@h"), correlation="some-call@h", compress=True)
+        assert worker_of(unseen, workers) == 0
     spread = {worker_of(encode(1, PHONE, options(f"{n}@h")), 4) for n in range(100)}
     assert spread == {0, 1, 2, 3}
     assert worker_of(b"no call at all", 4) == 0

@@ -23,7 +23,8 @@ import orjson
 _HEAD = struct.Struct("=IIIQ")
 _REFERENCE = struct.Struct("=QQQQQ")
 _CHUNK = struct.Struct(">HHH")  # of HEP 3: vendor, kind, bytes with this head
-_CORRELATION = 0x11
+_PAYLOAD_TYPE, _CORRELATION = 0x0B, 0x11
+_SIP = b"\x01"
 _CALL_ID = b"\nCall-ID: "
 _COMPACT_CALL_ID = b"\ni: "
 
@@ -165,14 +166,18 @@ def worker_of(packet: bytes | memoryview, workers: int) -> int:
 
 
 def _correlation(packet: bytes) -> bytes:
-    """Of a HEP 3 packet (chunk 0x0011); b"" where there is none."""
+    """Of a HEP 3 packet (chunk 0x0011) that is no SIP; b"" where there is none. SIP whose Call-ID cannot be seen because
+    it is compressed stays together with its like."""
     at = 6 if packet.startswith(b"HEP3") else len(packet)
+    correlation, payload_type = b"", _SIP
     while at + _CHUNK.size <= len(packet):
         vendor, kind, size = _CHUNK.unpack_from(packet, at)
-        if vendor == 0 and kind == _CORRELATION:
-            return packet[at + _CHUNK.size : at + size].strip(b"\0 ")
+        if (vendor, kind) == (0, _CORRELATION):
+            correlation = packet[at + _CHUNK.size : at + size].strip(b"\0 ")
+        elif (vendor, kind) == (0, _PAYLOAD_TYPE):
+            payload_type = packet[at + _CHUNK.size : at + size]
         at += max(size, _CHUNK.size)
-    return b""
+    return correlation if payload_type != _SIP else b""
 
 
 def read_exactly(fd: int, size: int) -> bytes:

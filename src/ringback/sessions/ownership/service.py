@@ -31,7 +31,6 @@ from ringback.sessions.ownership.schemas import (
 )
 
 MAX_AGE_SECONDS = 2.0
-UP, DOWN = -1, 1
 
 Senders = dict[str, dict[str, tuple[str, ...]]]  # name of a node in lower case -> environment -> what it sends from
 
@@ -124,21 +123,20 @@ def add_rule(work: UnitOfWork, version: str, rule: Rule) -> int:
     return place + 1
 
 
-def change_rule(work: UnitOfWork, version: str, rule_id: int, rule: Rule) -> None:
-    """Raises RuleNotFound, RuleError, RulesChanged."""
+def change_rule(work: UnitOfWork, version: str, rule_id: int, rule: Rule, place: int = 0) -> None:
+    """`place`: see `move_rule`; 0: where it is. Raises RuleNotFound, RuleError, RulesChanged."""
     rows = _locked(work, version)
     row = _found(rows, rule_id)
     _check_list([rule if each is row else queries.as_rule(each) for each in rows])
     _take_over(row, rule)
+    if place:
+        _move(rows, row, place)
 
 
-def move_rule(work: UnitOfWork, version: str, rule_id: int, step: int) -> None:
-    """One place UP or DOWN; at the end of the list nothing happens. Raises RuleNotFound, RulesChanged."""
+def move_rule(work: UnitOfWork, version: str, rule_id: int, place: int) -> None:
+    """To this place of the list, from 1; the rules between make room. Raises RuleNotFound, RulesChanged."""
     rows = _locked(work, version)
-    place = rows.index(_found(rows, rule_id))
-    other = place + step
-    if 0 <= other < len(rows):
-        rows[place].position, rows[other].position = rows[other].position, rows[place].position
+    _move(rows, _found(rows, rule_id), place)
 
 
 def remove_rule(work: UnitOfWork, version: str, rule_id: int) -> None:
@@ -229,6 +227,15 @@ def _check_list(rules: Sequence[Rule], field: str = "value") -> None:
 def ordinal(number: int) -> str:
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+def _move(rows: list[TrafficRule], row: TrafficRule, place: int) -> None:
+    positions = [each.position for each in rows]
+    rows.remove(row)
+    rows.insert(place - 1, row)
+    for each, position in zip(rows, positions, strict=True):
+        if each.position != position:
+            each.position = position
 
 
 def _row(rule: Rule) -> TrafficRule:

@@ -1,0 +1,249 @@
+"""Whose traffic it is: the rules, how much they leave to nobody, and a place to try them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from sqlalchemy import Engine
+from starlette.responses import RedirectResponse, Response
+
+from ringback import clock
+from ringback.access.dependencies import Records, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
+from ringback.changes.schemas import Actor
+from ringback.changes.service import do_changing
+from ringback.events.store import EventStore, EventStoreError
+from ringback.records.engine import UnitOfWork
+from ringback.records.environments import UNASSIGNED
+from ringback.records.wall import EVERYWHERE
+from ringback.sessions.dependencies import Events
+from ringback.sessions.ownership import service
+from ringback.sessions.ownership.dependencies import CurrentActor, RulesInForce
+from ringback.sessions.ownership.rules import KINDS, Rule, RuleError
+from ringback.sessions.ownership.schemas import Evidence, RuleForm, RuleInfo, RuleNotFound, RulesChanged
+from ringback.sessions.ownership.service import RuleRegister
+from ringback.sessions.ownership.unassigned import Unassigned, unassigned
+from ringback.web.flash import flash
+from ringback.web.templating import render
+
+PATH = "/environments/traffic"
+LOOK_BACK_US = 24 * 3_600_000_000
+PAGE_RULES = 100
+MOST_SENDERS = 30  # of each kind
+
+router = APIRouter(prefix=PATH, include_in_schema=False)
+
+Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE)]
+Text = Annotated[str, Form(max_length=1000)]
+Word = Annotated[str, Query(max_length=1000)]
+
+
+@dataclass(slots=True)
+class _View:
+    """What the page shows besides the rules as they are: what was typed, and what was wrong with it."""
+
+    edit: int = 0  # id of the rule that is being changed
+    form: RuleForm | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    sender: str = ""  # "kind value" of the sender that a rule was to be made of
+    words: str = ""
+    page: int = 1
+    evidence: Evidence | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """Of a request that changes the rules."""
+
+    request: Request
+    records: Engine
+    events: EventStore
+    actor: Actor
+    in_force: RuleRegister
+
+
+@router.get("")
+def traffic_page(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    in_force: RulesInForce,
+    edit: int = 0,
+    q: Word = "",
+    page: Annotated[int, Query(ge=1, le=1000)] = 1,
+    tried: Word = "",
+    node: Word = "",
+    source: Word = "",
+    destination: Word = "",
+    request_uri: Word = "",
+    sender: Word = "",
+    recipient: Word = "",
+    auth_user: Word = "",
+) -> Response:
+    evidence = Evidence(node, source, destination, request_uri, sender, recipient, auth_user) if tried else None
+    view = _View(edit=edit, words=q.strip(), page=page, evidence=evidence)
+    return _page(request, records, events, in_force, view)
+
+
+@router.post("")
+def add(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    actor: CurrentActor,
+    in_force: RulesInForce,
+    version: Text,
+    kind: Text = "",
+    value: Text = "",
+    environment: Text = "",
+    sender: Text = "",
+) -> Response:
+    """`sender` is set where the rule was made of an unassigned sender."""
+    form = RuleForm(kind, value, environment)
+
+    def change(work: UnitOfWork, rule: Rule) -> str:
+        place = service.add_rule(work, version, rule)
+        return f"{_told(rule)} comes to {rule.environment} from now on: the {service.ordinal(place)} rule."
+
+    return _changed(_Doing(request, records, events, actor, in_force), change, form, _View(form=form, sender=sender))
+
+
+@router.post("/change")
+def change_one(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    actor: CurrentActor,
+    in_force: RulesInForce,
+    version: Text,
+    rule: Annotated[int, Form()],
+    kind: Text = "",
+    value: Text = "",
+    environment: Text = "",
+    place: Annotated[int, Form(ge=0, le=100_000)] = 0,
+) -> Response:
+    """Also to another place, where one is given."""
+    form = RuleForm(kind, value, environment)
+
+    def change(work: UnitOfWork, new: Rule) -> str:
+        service.change_rule(work, version, rule, new, place)
+        return f"The rule for {_told(new)} is changed."
+
+    return _changed(_Doing(request, records, events, actor, in_force), change, form, _View(form=form, edit=rule))
+
+
+@router.post("/move")
+def move_one(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    actor: CurrentActor,
+    in_force: RulesInForce,
+    version: Text,
+    rule: Annotated[int, Form()],
+    place: Annotated[int, Form(ge=1, le=100_000)],
+) -> Response:
+    def change(work: UnitOfWork, _: Rule) -> str:
+        service.move_rule(work, version, rule, place)
+        return f"The rule is the {service.ordinal(place)} now."
+
+    return _changed(_Doing(request, records, events, actor, in_force), change, None, _View())
+
+
+@router.post("/remove")
+def remove_one(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    actor: CurrentActor,
+    in_force: RulesInForce,
+    version: Text,
+    rule: Annotated[int, Form()],
+) -> Response:
+    def change(work: UnitOfWork, _: Rule) -> str:
+        service.remove_rule(work, version, rule)
+        return "The rule is removed. What is stored stays where it is."
+
+    return _changed(_Doing(request, records, events, actor, in_force), change, None, _View())
+
+
+def _changed(
+    doing: _Doing, change: Callable[[UnitOfWork, Rule], str], form: RuleForm | None, view: _View
+) -> Response:
+    """Back to the list where it was done; the form again, with what is wrong, where it was not."""
+    records = doing.records
+    response = RedirectResponse(PATH, status_code=303)
+    try:
+        rule = Rule("everything", "", UNASSIGNED)  # of what names a rule by its id
+        if form is not None:
+            rule = service.checked(form, service.environments(records), service.senders_of_nodes(records))
+        done = do_changing(records, doing.actor, EVERYWHERE, lambda work: change(work, rule))
+    except RuleError as error:
+        view.errors, view.status = {error.field: error.reason}, 400
+        return _page(doing.request, records, doing.events, doing.in_force, view)
+    except (RuleNotFound, RulesChanged) as error:
+        flash(response, str(error), "warn")
+        return response
+    doing.in_force.forget()
+    flash(response, done)
+    return response
+
+
+def _page(request: Request, records: Engine, events: EventStore, in_force: RuleRegister, view: _View) -> Response:
+    found = service.list_rules(records)
+    numbered = list(enumerate(found.rules, 1))
+    shown = [each for each in numbered if _says(each[1], view.words)]
+    if view.edit:  # on whatever page it is
+        places = [at for at, (_, info) in enumerate(shown) if info.id == view.edit]
+        view.page = places[0] // PAGE_RULES + 1 if places else view.page
+    start = (view.page - 1) * PAGE_RULES
+    left, unread = _unassigned(events)
+    last = next((place for place, info in numbered if info.rule.kind == "everything"), 0)
+    context: dict[str, Any] = {
+        "version": found.version,
+        "rules": shown[start : start + PAGE_RULES],
+        "total": len(numbered),
+        "matching": len(shown),
+        "pages": -(-len(shown) // PAGE_RULES),
+        "last": last,
+        "kinds": KINDS,
+        "environments": service.environments(records),
+        "unassigned_key": UNASSIGNED,
+        "left": left,
+        "unread": unread,
+        "most_senders": MOST_SENDERS,
+        "verdict": service.test_rules(in_force(), view.evidence) if view.evidence else None,
+        "typed": asdict(view.evidence or Evidence()),
+        "view": view,
+        "told": _told,
+    }
+    return render(request, "sessions/traffic.html", status_code=view.status, **context)
+
+
+def _unassigned(events: EventStore) -> tuple[Unassigned | None, str]:
+    """How much is nobody's, and why that could not be read."""
+    now = clock.now_us()
+    try:
+        return unassigned(events, now - LOOK_BACK_US, now), ""
+    except EventStoreError as error:
+        return None, str(error)
+
+
+def _says(info: RuleInfo, words: str) -> bool:
+    rule = info.rule
+    text = " ".join((rule.kind, rule.value, rule.environment, *rule.senders)).lower()
+    return all(word in text for word in words.lower().split())
+
+
+def _told(rule: Rule) -> str:
+    return "Everything" if rule.kind == "everything" else f"{rule.kind.capitalize()} {rule.value}"
