@@ -75,7 +75,7 @@ class SessionService:
                 self._events, candidates, nodes, troubled=True if definition.always_troubled else None
             )
             for count, row in enumerate(result.rows, 1):
-                if query.issue in self._diagnose_row(row):
+                if query.issue in self._diagnose_row(row, personal=query.personal):
                     found.append(row)
                 late = time.monotonic() > deadline
                 if (len(found) == query.limit or late) and (count < len(result.rows) or result.cursor):
@@ -92,13 +92,29 @@ class SessionService:
             if not row.diagnosed:
                 # What retention took since the search stays undiagnosed.
                 with suppress(SessionNotFound):
-                    self._diagnose_row(row)
+                    self._diagnose_row(row, personal=not row.masked)
 
-    def _diagnose_row(self, row: SessionRow) -> set[str]:
-        issues = self.open(row.id, (row.environment,), personal=not row.masked).issues
-        row.issue = IssueBrief(issues[0].id, issues[0].severity, issues[0].title) if issues else None
+    def _diagnose_row(self, row: SessionRow, *, personal: bool) -> set[str]:
+        opened = self.open(row.id, (row.environment,), personal=True)
+        row.issue = self._brief(opened, personal=personal)
         row.diagnosed = True
-        return {issue.id for issue in issues}
+        return {issue.id for issue in opened.issues}
+
+    def primary_issue(
+        self, session_id: str, environments: tuple[str, ...], *, personal: bool = False
+    ) -> IssueBrief | None:
+        """What a list says of a session; None: nothing unusual. Raises SessionNotFound."""
+        return self._brief(self.open(session_id, environments, personal=True), personal=personal)
+
+    def _brief(self, opened: OpenedSession, *, personal: bool) -> IssueBrief | None:
+        """Most titles name nobody: only those that are filled in have the session masked."""
+        if not opened.issues:
+            return None
+        definition = self._catalogue.get(opened.issues[0].id)
+        if not personal and (definition is None or "{" in definition.title):
+            opened = masked_session(opened, self._nodes(), self._rules)
+        first = opened.issues[0]
+        return IssueBrief(first.id, first.severity, first.title)
 
     def histogram(self, query: SessionQuery, buckets: int = 60) -> Histogram:
         """Sessions begun over the interval, by outcome. An issue filter does not apply to it."""

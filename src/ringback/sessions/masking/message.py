@@ -92,9 +92,15 @@ class _Head:
             self.content_type = re.sub(r"\s+", " ", match[3]).strip()
         elif canonical == "content-encoding":
             self.content_encoding = match[3].strip()
+        known = self._veil.lines.get(line)
+        if known is not None:
+            return known
         shown = match[1] if canonical in _LISTED or canonical in self._token_headers else self._veil.token(match[1])
         value = match[3].rstrip("\r\n")
-        return shown + match[2] + self._value(canonical, value) + match[3][len(value) :]
+        masked = shown + match[2] + self._value(canonical, value) + match[3][len(value) :]
+        if not self._veil.learning:
+            self._veil.lines[line] = masked
+        return masked
 
     def _start(self, line: str) -> str:
         if status := _STATUS.fullmatch(line):

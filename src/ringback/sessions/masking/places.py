@@ -59,6 +59,8 @@ class Places(ABC):
         self.numbers: set[str] = set()  # digits
         self.addresses: set[str] = set()
         self.learning = True
+        self._addresses_seen: dict[str, str] = {}
+        self._shown: dict[tuple[str, Kind, str], str] = {}
         self._nth: dict[tuple[Kind, str], int] = {}
         self._looking_alike: Counter[tuple[Kind, str]] = Counter()
 
@@ -110,6 +112,12 @@ class Places(ABC):
 
     def address(self, text: str) -> str:
         """Empty where it is no address; as it is where it is a registered node's or nobody's."""
+        known = self._addresses_seen.get(text)
+        if known is None:
+            known = self._addresses_seen[text] = self._masked_address(text)
+        return known
+
+    def _masked_address(self, text: str) -> str:
         try:
             address = ip_address(text)
         except ValueError:
@@ -152,6 +160,12 @@ class Places(ABC):
 
     def hidden(self, text: str, kind: Kind, canonical: str) -> str:
         """The stand-in of `canonical` in the spelling of `text`; escapes are read as what they stand for."""
+        known = self._shown.get((text, kind, canonical))
+        if known is None:
+            known = self._shown[text, kind, canonical] = self._hidden(text, kind, canonical)
+        return known
+
+    def _hidden(self, text: str, kind: Kind, canonical: str) -> str:
         if kind == "number" and self.learning:
             self.numbers.add(canonical)
         nth = self._nth.get((kind, canonical))

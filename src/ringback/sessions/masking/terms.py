@@ -1,44 +1,39 @@
-"""A set of words and numbers as one regular expression, found wherever they stand in a text."""
+"""A set of words as one regular expression, found wherever they stand in a text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-SEPARATORS = r"[\s\-.()/\u00a0\u2010-\u2013\u202f]{0,3}"  # what people put between the digits of a number
 _SHARED = 48  # characters; of longer terms each stands alone, so that the expression nests no deeper
 
 _Node = dict[str, "_Node"]  # a trie: character -> what follows; "" ends a term
 
 
-def pattern_of(terms: Iterable[str], *, spread: bool = False) -> str:
-    """Matches the longest of the terms that begins somewhere; "" for no terms. Of a space any white space is one.
-
-    `spread`: separators may stand between any two characters.
-    """
-    between = SEPARATORS if spread else ""
+def pattern_of(terms: Iterable[str]) -> str:
+    """Matches the longest of the terms that begins somewhere; "" for no terms. Of a space any white space is one."""
     root: _Node = {}
     alone = []
     for term in sorted({re.sub(r"\s+", " ", term) for term in terms if term}, key=lambda one: (-len(one), one)):
         if len(term) > _SHARED:
-            alone.append(between.join(map(_character, term)))
+            alone.append("".join(map(_character, term)))
             continue
         node = root
         for character in term:
             node = node.setdefault(character, {})
         node[""] = {}
-    return "|".join([*alone, *([_written(root, between)] if root else [])])
+    return "|".join([*alone, *([_written(root)] if root else [])])
 
 
-def _written(node: _Node, between: str) -> str:
-    ways = [_character(key) + _following(child, between) for key, child in node.items() if key]
+def _written(node: _Node) -> str:
+    ways = [_character(key) + _following(child) for key, child in node.items() if key]
     return ways[0] if len(ways) == 1 else f"(?:{'|'.join(ways)})"
 
 
-def _following(node: _Node, between: str) -> str:
+def _following(node: _Node) -> str:
     if not any(node):
         return ""
-    rest = between + _written(node, between)
+    rest = _written(node)
     return f"(?:{rest})?" if "" in node else rest
 
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from ringback.access.masking import mask
 from ringback.sessions.masking.places import NOBODY, Places
-from ringback.sessions.masking.terms import SEPARATORS, pattern_of
+from ringback.sessions.masking.terms import pattern_of
 from ringback.sessions.story import NodeInfo
 
 _LONG_DIGITS = 5  # a number of as many digits is found inside other words too
@@ -32,7 +32,10 @@ _DATE = re.compile(
 _MAC = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{10})(?![0-9A-Za-z])"
 )
-_NUMBER = re.compile(rf"(?<![\w%])\+?\(?\d(?:{SEPARATORS}\d){{6,}}(?!\w)")
+_SEPARATORS = r"[\s\-.()/\u00a0\u2010-\u2013\u202f]{0,3}"  # what people put between the digits of a number
+_DIGITS = re.compile(r"\d{5,}")
+_SPREAD_DIGITS = re.compile(rf"\d(?:{_SEPARATORS}\d){{4,}}")
+_NUMBER = re.compile(rf"(?<![\w%])\+?\(?\d(?:{_SEPARATORS}\d){{6,}}(?!\w)")
 _AFTER_NUMBER = r"(?![\w%]|\.\d|\s?(?:s|ms|min|h|%|packets?|messages?|bytes|times|entries)\b)"
 # user=..., "customer_name": "...", callerName: ...
 _NAMED = re.compile(
@@ -54,7 +57,9 @@ class Veil(Places):
         self._codes: set[str] = set()
         self._kept: dict[str, Callable[[str], str]] = {}
         self._terms: list[str] = []  # longest first
+        self._digits: set[str] = set()  # of long numbers, whole and without their beginning
         self._too_many = False
+        self.lines: dict[str, str] = {}  # headers that were masked: a dialog repeats most of them
         self._cache: dict[tuple[str, str], str] = {}
         self._arrange()
 
@@ -165,7 +170,7 @@ class Veil(Places):
         if self.learning:
             return []
         long_numbers = {one for one in self.numbers if len(one) >= _LONG_DIGITS}
-        tails = {one[-tail:] for one in long_numbers for tail in _TAILS if len(one) > tail}
+        self._digits = long_numbers | {one[-tail:] for one in long_numbers for tail in _TAILS if len(one) > tail}
         names = {one for one in self.names if len(one) > 2 and not one.isdigit()}
         self._terms = sorted(names | long_numbers, key=len, reverse=True)
         if len(self._terms) > _MOST_TERMS:
@@ -176,12 +181,18 @@ class Veil(Places):
         found: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
             (pattern_of(_spellings(self.addresses)), lambda match: self.address(match[0]) or self.blank(match[0])),
             (pattern_of(one for one in names if len(one) >= _LONG_NAME), lambda match: self._named(match[0])),
-            (pattern_of(long_numbers | tails, spread=spread), lambda match: self._number(match[0])),
             (_alone(pattern_of(one for one in names if len(one) < _LONG_NAME)), lambda match: self._named(match[0])),
             (_alone(short), lambda match: self._number(match[0])),
             (rf"(?<![#\w.])(?:{shortest}){_AFTER_NUMBER}" if shortest else "", lambda match: self._number(match[0])),
         ]
-        return [(re.compile(pattern, re.IGNORECASE), shown_of) for pattern, shown_of in found if pattern]
+        steps: list[_Step] = [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
+        return [(_SPREAD_DIGITS if spread else _DIGITS, lambda match: self._known_number(match[0])), *steps]
+
+    def _known_number(self, text: str) -> str | None:
+        digits = "".join(one for one in text if one.isdigit())
+        if digits in self._digits or any(one in digits for one in self._digits):
+            return self.hidden(text, "number", digits)
+        return None
 
     def _number(self, text: str) -> str:
         return self.hidden(text, "number", "".join(one for one in text if one.isdigit()))

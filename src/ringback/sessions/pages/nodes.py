@@ -13,8 +13,10 @@ from ringback import clock
 from ringback.access.dependencies import Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.billing.entities.actors import actor_of
+from ringback.changes.service import do_changing
 from ringback.events.store import EventStore, EventStoreError
-from ringback.records.engine import UnitOfWork, do_in_unit_of_work
+from ringback.records.engine import UnitOfWork
 from ringback.sessions.dependencies import Events
 from ringback.sessions.nodes.schemas import KINDS, NodeError, NodeForm, NodeNotFound
 from ringback.sessions.nodes.service import add_node, add_sender, change_node, list_nodes, remove_node
@@ -144,7 +146,7 @@ def _changed(
 ) -> Response:
     """Back to the list where it was done; the form again, with what is wrong, where it was not."""
     try:
-        done = do_in_unit_of_work(records, change, reader.environments)
+        done = do_changing(records, actor_of(request, reader), reader.environments[:1], change)
     except NodeError as error:
         errors = {error.field: error.reason}
         return _page(request, reader, records, events, form=form, errors=errors, edit=edit, sender=sender, status=400)
@@ -172,6 +174,8 @@ def _page(
 ) -> Response:
     nodes = list_nodes(records, _environment(reader))
     unknown, unread = _unknown(events, reader, nodes)
+    addresses = [one for one in unknown if one.kind == "address"]
+    shown = addresses if reader.sees_personal else []  # most are phones'
     return render(
         request,
         "sessions/nodes.html",
@@ -184,8 +188,9 @@ def _page(
         errors=errors or {},
         sender=sender,
         unknown=[one for one in unknown if one.kind == "agent"],
-        unknown_addresses=[one for one in unknown if one.kind == "address"][:MOST_UNKNOWN],
-        hidden_addresses=max(0, sum(one.kind == "address" for one in unknown) - MOST_UNKNOWN),
+        unknown_addresses=shown[:MOST_UNKNOWN],
+        hidden_addresses=max(0, len(shown) - MOST_UNKNOWN),
+        masked_addresses=len(addresses) - len(shown),
         unread=unread,
     )
 

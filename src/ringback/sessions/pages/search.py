@@ -20,10 +20,9 @@ from ringback.sessions.pages import interval, search_form
 from ringback.sessions.pages.histogram import strip
 from ringback.sessions.pages.search_form import SearchForm
 from ringback.sessions.pages.words import KIND_WORDS, OUTCOME_WORDS, issue_word
-from ringback.sessions.schemas import QueryError, SearchResult
+from ringback.sessions.schemas import IssueBrief, QueryError, SearchResult
 from ringback.sessions.service import SessionNotFound, SessionService
 from ringback.sessions.status.store import store_status
-from ringback.sessions.story import Issue
 from ringback.web.templating import render, viewer_zone
 
 router = APIRouter(include_in_schema=False)
@@ -98,14 +97,14 @@ def issues_part(
     id_: Annotated[list[str], Query(alias="id")],
 ) -> Response:
     """The issue cells of the rows named, to be put in place one by one."""
-    found: list[tuple[str, Issue | None, str]] = []
+    found: list[tuple[str, IssueBrief | None, str]] = []
     for session_id in id_[:ISSUES_AT_ONCE]:
         try:
-            issues = sessions.open(session_id, reader.environments, personal=reader.sees_personal).issues
+            issue = sessions.primary_issue(session_id, reader.environments, personal=reader.sees_personal)
         except (SessionNotFound, EventStoreError) as error:
             found.append((session_id, None, str(error) or "could not be read"))
         else:
-            found.append((session_id, issues[0] if issues else None, ""))
+            found.append((session_id, issue, ""))
     return render(request, "sessions/issue_cells.html", found=found, issue_word=issue_word)
 
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.dependencies import CurrentSettings, NotAllowed, Records, may
+from ringback.access.masking import mask
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.configuration.dependencies import CurrentConfiguration
@@ -48,10 +49,13 @@ def make(
     settings: CurrentSettings,
     configuration: CurrentConfiguration,
     hours: Annotated[int, Form(ge=SHORTEST_LIFE // HOUR, le=LONGEST_LIFE // HOUR)],
+    personal: Annotated[bool, Form()] = False,
 ) -> Response:
+    if personal and not reader.sees_personal:
+        raise NotAllowed(Permission.PERSONAL_READ)
     environment = sessions.open(session_id, reader.environments).session.environment
     with unit_of_work(records, reader.environments) as work:
-        _, token = create_share(work, environment, session_id, reader.name, hours * HOUR)
+        _, token = create_share(work, environment, session_id, reader.name, hours * HOUR, personal=personal)
     site = settings.public_url or str(request.base_url).rstrip("/")
     link = f"{site}{SHARE_PATH}{token}"
     return _shares(request, session_id, reader, records, _usual_days(configuration, reader), link=link)
@@ -96,6 +100,8 @@ def _shares(
         live=[one for one in links if one.revoked_at is None and one.expires_at > now],
         ended=[one for one in links if one.revoked_at is not None or one.expires_at <= now],
         views=list_views(records, reader.environments, session_id, limit=20),
+        personal=reader.sees_personal,
+        address_of=lambda view: view.viewer.address if reader.sees_personal else mask(view.viewer.address, "address"),
         lives=sorted({*LIVES, (usual_days * 24, plural(usual_days, "day"))}),
         default_hours=usual_days * 24,
         link=link,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from ringback import clock
-from ringback.access.dependencies import CurrentSettings, Records, may
+from ringback.access.dependencies import CurrentSettings, NotAllowed, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.configuration.dependencies import CurrentConfiguration
@@ -28,6 +28,9 @@ router = APIRouter(prefix="/api/v1/shares", tags=["share links"])
 class ShareRequest(BaseModel, extra="forbid"):
     session: Annotated[str, Field(max_length=255, description="The session's id")]
     expires_in_hours: Annotated[int | None, Field(description="1 to 720; null: as the server is set")] = None
+    personal: Annotated[
+        bool, Field(description="Show numbers, names and addresses; only who may see them can let a link show them")
+    ] = False
 
 
 class ShareDocument(TypedDict):
@@ -37,6 +40,7 @@ class ShareDocument(TypedDict):
     created_at: str
     expires_at: str
     revoked_at: str | None
+    personal: bool  # shows personal data; else they are masked
     views: int
     last_viewed_at: str | None
 
@@ -60,13 +64,17 @@ def share_session(
     configuration: CurrentConfiguration,
 ) -> NewShareDocument:
     """A link that shows this one session without a login, until it expires."""
+    if body.personal and not user.sees_personal:
+        raise NotAllowed(Permission.PERSONAL_READ)
     opened = sessions.open(body.session, user.environments)
     hours = body.expires_in_hours
     usual = timedelta(days=configuration.value(SHARE_LINK_LIFE, opened.session.environment))
     life = usual if hours is None else timedelta(hours=min(max(hours, 0), 10_000))
     try:
         with unit_of_work(records, user.environments) as work:
-            share, token = service.create_share(work, opened.session.environment, opened.id, user.name, life)
+            share, token = service.create_share(
+                work, opened.session.environment, opened.id, user.name, life, personal=body.personal
+            )
     except ShareError as error:
         raise Problem(422, error.reason, field=error.field) from error
     return {**_document(share), "url": share_url(request, settings.public_url, token)}
@@ -110,6 +118,7 @@ def _document(share: ShareInfo) -> ShareDocument:
         "created_at": _told(share.created_at),
         "expires_at": _told(share.expires_at),
         "revoked_at": _told(share.revoked_at) if share.revoked_at else None,
+        "personal": share.personal,
         "views": share.views,
         "last_viewed_at": _told(share.last_viewed_at) if share.last_viewed_at else None,
     }
