@@ -12,9 +12,10 @@ from playwright.sync_api import Browser, sync_playwright
 from recorded_calls import record
 
 from ringback import clock
+from ringback.changes.schemas import Actor
+from ringback.changes.service import changing
 from ringback.events import open_store
-from ringback.records.engine import open_engine, unit_of_work
-from ringback.records.wall import EVERYWHERE
+from ringback.records.engine import open_engine
 from ringback.sessions.nodes.service import MAX_AGE_SECONDS, replace_nodes
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -41,7 +42,7 @@ def empty_nodes(site: Site) -> Iterator[Site]:
 
 def _forget_nodes(site: Site) -> None:
     engine = open_engine(site.settings.records_url)
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, Actor("system", "test", "cli"), ("default",)) as work:
         replace_nodes(work, "default", [])
     engine.dispose()
 

@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from databases import at_once
+from ringback.changes.schemas import Actor
+from ringback.changes.service import changing
 from ringback.records.engine import unit_of_work
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound
@@ -18,13 +20,14 @@ from ringback.sessions.nodes.service import add_node, add_sender, change_node, l
 from ringback.sessions.share.schemas import LONGEST_LIFE
 from ringback.sessions.share.service import create_share, list_shares, revoke_share
 
+ACTOR = Actor("user", "ann", "console")
 EDGE = NodeForm("edge-1", "edge", True, "", ("101",), ("192.0.2.1",))
 CORE = NodeForm("core-1", "core", True, "", ("102",), ("192.0.2.2",))
 
 
 def done(host: Engine, change: Callable[..., object], *arguments: object) -> str:
     try:
-        with unit_of_work(host, EVERYWHERE) as work:
+        with changing(host, ACTOR, EVERYWHERE) as work:
             change(work, "default", *arguments)
     except (NodeError, NodeNotFound) as error:
         return type(error).__name__

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from ringback.records.engine import open_engine, unit_of_work
+from ringback.changes.schemas import Actor
+from ringback.changes.service import changing
+from ringback.records.engine import open_engine
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.nodes import service
 from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound, canonical_address, checked
@@ -25,12 +27,13 @@ from ringback.sessions.nodes.service import (
 )
 from ringback.sessions.story import NodeInfo
 
+ACTOR = Actor("user", "ann", "console")
 EDGE = NodeForm("edge-1", "edge", True, "#1F5FBF", ("101",), ("192.0.2.1", "192.0.2.1:5062"))
 CORE = NodeForm("core-1", "core", True, "", ("102",), ("192.0.2.2",))
 
 
 def add(engine: Engine, *forms: NodeForm, environment: str = "default") -> None:
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         for form in forms:
             add_node(work, environment, form)
 
@@ -113,53 +116,53 @@ def test_another_environment_has_its_own_nodes(engine: Engine) -> None:
     add(engine, EDGE)
     add(engine, EDGE, environment="other")
     assert list_nodes(engine) == list_nodes(engine, "other")
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         remove_node(work, "other", "edge-1")
     assert len(list_nodes(engine)) == 1
 
 
 def test_a_node_changes_its_name_and_senders(engine: Engine) -> None:
     add(engine, EDGE, CORE)
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         change_node(work, "default", "edge-1", replace(EDGE, name="edge-new", agents=("101", "7"), addresses=()))
     assert {node.name: node.agents for node in list_nodes(engine)} == {
         "core-1": frozenset({"102"}),
         "edge-new": frozenset({"101", "7"}),
     }
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         change_node(work, "default", "core-1", replace(CORE, addresses=("192.0.2.1",)))
 
 
 def test_a_change_may_not_take_what_is_anothers(engine: Engine) -> None:
     add(engine, EDGE, CORE)
     for form in (replace(CORE, name="edge-1"), replace(CORE, addresses=("192.0.2.1",))):
-        with pytest.raises(NodeError), unit_of_work(engine, EVERYWHERE) as work:
+        with pytest.raises(NodeError), changing(engine, ACTOR, EVERYWHERE) as work:
             change_node(work, "default", "core-1", form)
-    with pytest.raises(NodeNotFound), unit_of_work(engine, EVERYWHERE) as work:
+    with pytest.raises(NodeNotFound), changing(engine, ACTOR, EVERYWHERE) as work:
         change_node(work, "default", "nosuch", EDGE)
 
 
 def test_an_unknown_sender_joins_a_node(engine: Engine) -> None:
     add(engine, EDGE)
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         add_sender(work, "default", "edge-1", address="203.0.113.9")
         add_sender(work, "default", "edge-1", agent="103")
     node = list_nodes(engine)[0]
     assert "203.0.113.9" in node.addresses
     assert node.agents == {"101", "103"}
-    with pytest.raises(NodeNotFound), unit_of_work(engine, EVERYWHERE) as work:
+    with pytest.raises(NodeNotFound), changing(engine, ACTOR, EVERYWHERE) as work:
         add_sender(work, "default", "nosuch", agent="9")
 
 
 def test_the_whole_register_is_replaced_or_nothing(engine: Engine) -> None:
     add(engine, EDGE)
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with changing(engine, ACTOR, EVERYWHERE) as work:
         replace_nodes(work, "default", [CORE, replace(EDGE, name="edge-2")])
     assert [node.name for node in list_nodes(engine)] == ["core-1", "edge-2"]
-    with pytest.raises(NodeError) as caught, unit_of_work(engine, EVERYWHERE) as work:
+    with pytest.raises(NodeError) as caught, changing(engine, ACTOR, EVERYWHERE) as work:
         replace_nodes(work, "default", [EDGE, replace(CORE, addresses=("192.0.2.1",))])
     assert caught.value.field == "nodes[1].addresses"
-    with pytest.raises(NodeError) as caught, unit_of_work(engine, EVERYWHERE) as work:
+    with pytest.raises(NodeError) as caught, changing(engine, ACTOR, EVERYWHERE) as work:
         replace_nodes(work, "default", [EDGE, replace(CORE, name="edge-1")])
     assert caught.value.field == "nodes[1].name"
     assert [node.name for node in list_nodes(engine)] == ["core-1", "edge-2"]

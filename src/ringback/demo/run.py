@@ -17,13 +17,15 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from ringback import clock
+from ringback.changes.schemas import Actor
+from ringback.changes.service import changing
 from ringback.composition import compose
 from ringback.demo import recording, traffic
 from ringback.demo.copies import Original, originals
 from ringback.demo.nodes import NODES
 from ringback.demo.replay import send_all, send_in_time
 from ringback.events import open_store
-from ringback.records.engine import open_engine, unit_of_work
+from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
 from ringback.records.tables import DEFAULT_ENVIRONMENT
 from ringback.serve import CannotServe, serve
@@ -85,7 +87,7 @@ def _register_nodes(settings: Settings) -> None:
     engine = open_engine(settings.records_url)
     try:
         migrate(engine)
-        with unit_of_work(engine, (DEFAULT_ENVIRONMENT,)) as work:
+        with changing(engine, Actor("system", "demo", "cli"), (DEFAULT_ENVIRONMENT,)) as work:
             replace_nodes(work, DEFAULT_ENVIRONMENT, NODES)
     finally:
         engine.dispose()

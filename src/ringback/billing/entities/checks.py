@@ -70,6 +70,45 @@ def address(value: str) -> str:
         raise ValueError(f"{value!r} is no address or network, such as 192.0.2.10 or 192.0.2.0/28.") from None
 
 
+def colour(value: str) -> str:
+    value = value.lower()
+    if value and not re.fullmatch(r"#[0-9a-f]{6}", value):
+        raise ValueError(f"{value!r} is no colour such as #1f5fbf.")
+    return value
+
+
+def capture_id(value: str) -> str:
+    """Of a HEP sender (chunk 0x000c), in decimal."""
+    if not (value.isascii() and value.isdigit()) or len(value) > 20 or int(value) > 0xFFFFFFFF:
+        raise ValueError(f"{value!r} is no capture id: a whole number from 0 to 4294967295.")
+    return str(int(value))
+
+
+def sender_address(value: str) -> str:
+    """``192.0.2.1``, ``192.0.2.1:5060``, ``2001:db8::1`` or ``[2001:db8::1]:5060``, spelled one way."""
+    host, port = value, ""
+    if value.startswith("["):
+        host, closed, port = value[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            host = ""
+        port = port[1:]
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+        if not port:
+            host = ""
+    try:
+        found = ip_address("" if "%" in host else host)  # a zone is of the machine that wrote it
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is no address, or address:port, such as 192.0.2.1, 192.0.2.1:5060 or [2001:db8::1]:5060."
+        ) from None
+    if not port:
+        return str(found)
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{value!r}: the port is a number from 1 to 65535.")
+    return f"[{found}]:{int(port)}" if found.version == 6 else f"{found}:{int(port)}"
+
+
 def link_template(value: str) -> str:
     """A URL with {id}, {name} or {environment} in it."""
     if not value:

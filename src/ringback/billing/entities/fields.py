@@ -52,6 +52,17 @@ _PYTHON: dict[Kind, type] = {
 }  # fmt: skip
 
 
+EMPTY: dict[Kind, Callable[[], Any]] = {
+    Kind.TEXT: str,
+    Kind.LONG: str,
+    Kind.DIGITS: str,
+    Kind.EMAIL: str,
+    Kind.URL: str,
+    Kind.WORDS: list,
+    Kind.PAIRS: dict,
+}  # fmt: skip -- what stands for "nothing" where it is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One property of an entity type, as every part of the product knows it."""
@@ -76,7 +87,8 @@ class Field:
     filtered: bool = False  # a filter of the list
     fixed: bool = False  # set when it is made, not changed later
     kept: bool = False  # by the product itself: shown, not edited
-    check: Callable[[Any], Any] | None = None  # returns the value in canonical spelling; raises ValueError
+    default: Any = None  # of a new one, where none is given
+    check: Callable[[Any], Any] | None = None  # of a value, of each of several: returns its canonical spelling
 
     @property
     def api(self) -> str:
@@ -87,6 +99,17 @@ class Field:
         from decimal import Decimal
 
         return Decimal if self.kind in (Kind.MONEY, Kind.DECIMAL) else _PYTHON.get(self.kind, str)
+
+    @property
+    def needed(self) -> bool:
+        """Has to be given when one is made."""
+        return self.required and self.default is None and not self.kept
+
+    @property
+    def empty(self) -> Any:
+        """The value that says there is none."""
+        made = EMPTY.get(self.kind)
+        return made() if made else None
 
     @property
     def secret(self) -> bool:
@@ -158,23 +181,23 @@ class Entity(InEnvironment, Tracked, Record):
 
 
 def text(label: str, length: int = 255, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.TEXT, required=required, length=length, **flags), String(length), empty="")
+    return _column(Field("", label, Kind.TEXT, required=required, length=length, **flags), String(length))
 
 
 def digits(label: str, length: int = 32, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.DIGITS, required=required, length=length, **flags), String(length), empty="")
+    return _column(Field("", label, Kind.DIGITS, required=required, length=length, **flags), String(length))
 
 
 def long(label: str, length: int = 4000, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.LONG, length=length, **flags), Text(), empty="")
+    return _column(Field("", label, Kind.LONG, length=length, **flags), Text())
 
 
 def email(label: str, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.EMAIL, length=254, **flags), String(254), empty="")
+    return _column(Field("", label, Kind.EMAIL, length=254, **flags), String(254))
 
 
 def url(label: str, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.URL, length=1000, **flags), String(1000), empty="")
+    return _column(Field("", label, Kind.URL, length=1000, **flags), String(1000))
 
 
 def whole(label: str, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
@@ -186,13 +209,13 @@ def money(label: str, *, required: bool = False, **flags: Any) -> MappedColumn[A
 
 
 def flag(label: str, *, default: bool = False, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.FLAG, required=True, **flags), Boolean(), default=default)
+    return _column(Field("", label, Kind.FLAG, required=True, default=default, **flags), Boolean())
 
 
-def choice(label: str, choices: Sequence[tuple[str, str]], *, default: str = "", **flags: Any) -> MappedColumn[Any]:
+def choice(label: str, choices: Sequence[tuple[str, str]], **flags: Any) -> MappedColumn[Any]:
     """Without a default one has to be chosen."""
     field = Field("", label, Kind.CHOICE, required=True, choices=tuple(choices), **flags)
-    return _column(field, String(max(len(value) for value, _ in choices)), default=default or None)
+    return _column(field, String(32))
 
 
 def day(label: str, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
@@ -210,11 +233,11 @@ def link(label: str, links_to: str, table: str, *, required: bool = False, **fla
 
 
 def words(label: str, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.WORDS, **flags), JSON(), default=list)
+    return _column(Field("", label, Kind.WORDS, **flags), JSON())
 
 
 def pairs(label: str, **flags: Any) -> MappedColumn[Any]:
-    return _column(Field("", label, Kind.PAIRS, **flags), JSON(), default=dict)
+    return _column(Field("", label, Kind.PAIRS, **flags), JSON())
 
 
 def secret(label: str, what: str, length: int = 255, **flags: Any) -> MappedColumn[Any]:
@@ -235,21 +258,14 @@ def describe(model: type[Entity]) -> EntityType:
     return EntityType(model.about, model, tuple(fields))
 
 
-def _column(
-    field: Field,
-    type_: Any,
-    *,
-    empty: Any = None,
-    default: Any = None,
-    info: dict[str, Any] | None = None,
-    **more: Any,
-) -> MappedColumn[Any]:
+def _column(field: Field, type_: Any, *, info: dict[str, Any] | None = None, **more: Any) -> MappedColumn[Any]:
     """Texts that are not given are empty, other values None; a required column is NOT NULL."""
-    nullable = not (field.required or empty is not None or default is not None)
+    empty = EMPTY.get(field.kind)
+    default = field.default if field.default is not None else empty() if empty else None
     return mapped_column(
         type_,
-        nullable=nullable,
-        default=empty if default is None else default,
+        nullable=not field.required and default is None,
+        default=empty if empty and field.default is None else default,
         info={"field": field, **(info or {})},
         **more,
     )

@@ -16,6 +16,7 @@ from ringback.billing.entities.fields import (
     Entity,
     choice,
     day,
+    describe,
     digits,
     email,
     flag,
@@ -29,6 +30,7 @@ from ringback.billing.entities.fields import (
     whole,
     words,
 )  # fmt: skip
+from ringback.billing.entities.node import Node
 from ringback.changes.schemas import Owner
 
 BILLING_PERIODS = (
@@ -91,12 +93,18 @@ class Customer(Entity):
         "Balance control", (("postpaid", "Postpaid"), ("prepaid", "Prepaid")), default="postpaid", filtered=True
     )
     balance: Mapped[Decimal] = money(
-        "Balance", required=True, kept=True, listed=True, help="Positive: the customer owes."
+        "Balance", required=True, kept=True, default=Decimal(0), listed=True, help="Positive: the customer owes."
     )
     credit_limit: Mapped[Decimal | None] = money("Credit limit", least=0, help="Empty: none.")
     billing_period: Mapped[str] = choice("Billing period", BILLING_PERIODS, default="monthly", filtered=True)
     due_days: Mapped[int] = whole(
-        "Days until due", required=True, least=0, most=365, unit="days", help="From the date of an invoice."
+        "Days until due",
+        required=True,
+        default=14,
+        least=0,
+        most=365,
+        unit="days",
+        help="From the date of an invoice.",
     )
     blocked: Mapped[bool] = flag("Blocked", section="Status", filtered=True)
     bill_status: Mapped[str] = choice(
@@ -184,8 +192,8 @@ class Rate(Entity):
         "Price, first interval", required=True, least=0, unit="a minute", listed=True
     )
     price_next: Mapped[Decimal] = money("Price, next intervals", required=True, least=0, unit="a minute", listed=True)
-    interval_first: Mapped[int] = whole("First interval", required=True, least=1, most=86_400, unit="s")
-    interval_next: Mapped[int] = whole("Next intervals", required=True, least=1, most=86_400, unit="s")
+    interval_first: Mapped[int] = whole("First interval", required=True, default=60, least=1, most=86_400, unit="s")
+    interval_next: Mapped[int] = whole("Next intervals", required=True, default=60, least=1, most=86_400, unit="s")
     effective_from: Mapped[datetime] = moment("Effective from", required=True, listed=True)
 
     def told_as(self) -> str:
@@ -244,7 +252,7 @@ class Account(Entity):
         "Alias of", "account", "accounts", api_name="i_master_account", help="The account that an alias stands for."
     )
     role: Mapped[str] = text("Role", 64, help="Such as phone line, mobile, fax, trunk.")
-    balance: Mapped[Decimal] = money("Balance", required=True, kept=True, listed=True)
+    balance: Mapped[Decimal] = money("Balance", required=True, kept=True, default=Decimal(0), listed=True)
     credit_limit: Mapped[Decimal | None] = money("Credit limit", least=0, help="Empty: the customer's.")
     access_policy_id: Mapped[int | None] = link(
         "Access policy", "access_policy", "access_policies", api_name="i_access_policy", help="Empty: the product's."
@@ -275,9 +283,10 @@ class RatingEntry(Entity):
 
     __tablename__ = "rating_entries"
     __table_args__ = (
+        UniqueConstraint("environment", "product_id", "service", "direction", "node_id", name="uq_rating_entries_node"),
         Index(
-            "uq_rating_entries_product", "environment", "product_id", "service", "direction", sql("coalesce(node_id, 0)"),
-            unique=True,
+            "uq_rating_entries_any_node", "environment", "product_id", "service", "direction",
+            unique=True, sqlite_where=sql("node_id IS NULL"), postgresql_where=sql("node_id IS NULL"),
         ),
     )  # fmt: skip
     about = About(
@@ -324,7 +333,13 @@ class AddOn(_OfAccount, Entity):
     effective_from: Mapped[date] = day("From", required=True, listed=True)
     effective_to: Mapped[date | None] = day("To", listed=True)
     priority: Mapped[int] = whole(
-        "Priority", required=True, least=0, most=1000, listed=True, help="The greatest is asked first for a rate."
+        "Priority",
+        required=True,
+        default=0,
+        least=0,
+        most=1000,
+        listed=True,
+        help="The greatest is asked first for a rate.",
     )
 
 
@@ -401,7 +416,7 @@ class Cpe(Entity):
     customer_id: Mapped[int | None] = link(
         "Customer", "customer", "customers", api_name="i_customer", listed=True, filtered=True
     )
-    ports: Mapped[int] = whole("Ports", required=True, least=1, most=1024, listed=True)
+    ports: Mapped[int] = whole("Ports", required=True, default=1, least=1, most=1024, listed=True)
     admin_password: Mapped[str | None] = secret("Administrator's password", "cpe.admin_password", 64)
 
     def owner(self) -> Owner:
@@ -467,3 +482,10 @@ class SimCard(_OfAccount, Entity):
     opc: Mapped[str | None] = secret("Operator code (OPc)", "sim_cards.opc", 32, section="Secrets")
     pin1: Mapped[str | None] = secret("PIN 1", "sim_cards.pin1", 8, section="Secrets")
     puk1: Mapped[str | None] = secret("PUK 1", "sim_cards.puk1", 8, section="Secrets")
+
+
+ENTITIES: tuple[type[Entity], ...] = (
+    Environment, Customer, Account, Product, RatingEntry, AddOn, Tariff, Rate, AccessPolicy, Commitment, Connection,
+    Node, CpeProfile, Cpe, DidNumber, SimCard,
+)  # fmt: skip
+TYPES = {each.about.name: describe(each) for each in ENTITIES}  # by name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from ringback.billing.entities import checks
 from ringback.billing.entities.fields import About, Entity, choice, flag, text, words
 from ringback.records.tables import Id, InEnvironment, Record
 
@@ -28,11 +29,16 @@ class Node(Entity):
     kind: Mapped[str] = choice("Kind", NODE_KINDS, default="unknown", listed=True, filtered=True)
     hostname: Mapped[str] = text("Hostname", 255, listed=True, searched=True)
     cluster: Mapped[bool] = flag("Of the provider's switch", listed=True, filtered=True)
-    agents: Mapped[list[str]] = words("Capture ids", listed=True, help="HEP chunk 0x000c: whole numbers.")
-    addresses: Mapped[list[str]] = words(
-        "Addresses", listed=True, help="192.0.2.1, 192.0.2.1:5060 or [2001:db8::1]:5060."
+    agents: Mapped[list[str]] = words(
+        "Capture ids", listed=True, check=checks.capture_id, help="HEP chunk 0x000c: whole numbers."
     )
-    colour: Mapped[str] = text("Colour", 7, help="Of its lane in diagrams: #rrggbb; empty: the kind's.")
+    addresses: Mapped[list[str]] = words(
+        "Addresses", listed=True, check=checks.sender_address,
+        help="192.0.2.1, 192.0.2.1:5060 or [2001:db8::1]:5060.",
+    )  # fmt: skip
+    colour: Mapped[str] = text(
+        "Colour", 7, check=checks.colour, help="Of its lane in diagrams: #rrggbb; empty: the kind's."
+    )
     active: Mapped[bool] = flag("Active", default=True, listed=True, filtered=True)
 
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from ringback.access.dependencies import Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.billing.entities.actors import CurrentActor
+from ringback.changes.service import do_changing
 from ringback.problem import Problem
-from ringback.records.engine import do_in_unit_of_work
 from ringback.sessions.nodes import service
 from ringback.sessions.nodes.schemas import KINDS, NodeError, NodeForm
 from ringback.sessions.story import NodeInfo
@@ -55,6 +56,7 @@ def write_nodes(
     user: Annotated[Principal, may(Permission.NETWORK_WRITE)],
     records: Records,
     register: Register,
+    actor: CurrentActor,
 ) -> NodesDocument:
     """The whole register at once: nodes that are not in the list are removed. All or nothing."""
     forms = [
@@ -62,8 +64,11 @@ def write_nodes(
         for one in body.nodes
     ]
     try:
-        nodes = do_in_unit_of_work(
-            records, lambda work: service.replace_nodes(work, user.environments[0], forms), user.environments
+        nodes = do_changing(
+            records,
+            actor,
+            user.environments[:1],
+            lambda work: service.replace_nodes(work, user.environments[0], forms),
         )
     except NodeError as error:
         raise Problem(422, error.reason, title="The nodes cannot be registered", field=error.field) from error

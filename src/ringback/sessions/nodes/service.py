@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, select
 
 from ringback import clock
+from ringback.billing.entities.node import Node, NodeSender
+from ringback.billing.entities.senders import index_senders, owners
 from ringback.records.engine import UnitOfWork, reading
 from ringback.records.tables import DEFAULT_ENVIRONMENT
 from ringback.sessions.nodes import queries
-from ringback.sessions.nodes.models import Node, NodeSender
 from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound, checked
 from ringback.sessions.story import NodeInfo
 
@@ -56,7 +57,7 @@ def add_node(work: UnitOfWork, environment: str, form: NodeForm) -> NodeInfo:
     if queries.node_named(work, environment, node.name):
         raise NodeError("name", f"There is a node {node.name} already.")
     _check_free(work, environment, node, itself="")
-    work.add(_record(environment, node))
+    _write(work, Node(environment=environment, created_at=clock.now()), node)
     return node
 
 
@@ -70,10 +71,7 @@ def change_node(work: UnitOfWork, environment: str, name: str, form: NodeForm) -
     if node.name != name and queries.node_named(work, environment, node.name):
         raise NodeError("name", f"There is a node {node.name} already.")
     _check_free(work, environment, node, itself=name)
-    row.name, row.kind, row.cluster, row.colour = node.name, node.kind, node.cluster, node.colour
-    row.changed_at = clock.now()
-    kept = {(sender.kind, sender.value): sender for sender in row.senders}
-    row.senders = [kept.get((sender.kind, sender.value), sender) for sender in _senders(environment, node)]
+    _write(work, row, node)
     return node
 
 
@@ -115,8 +113,13 @@ def replace_nodes(work: UnitOfWork, environment: str, forms: Sequence[NodeForm])
             raise NodeError(f"nodes[{position}].{error.field}", error.reason) from error
         nodes[node.name] = node
     _lock(work, environment)
-    work.execute(delete(Node).where(Node.environment == environment))
-    work.add_all([_record(environment, node) for node in nodes.values()])
+    present = {row.name: row for row in work.scalars(select(Node).where(Node.environment == environment))}
+    for name in present.keys() - nodes.keys():
+        work.delete(present[name])
+    rows = {name: present.get(name) or Node(environment=environment, created_at=clock.now()) for name in nodes}
+    work.execute(delete(NodeSender).where(NodeSender.environment == environment))  # one may take what another had
+    for name, node in nodes.items():
+        _write(work, rows[name], node)
     return sorted(nodes.values(), key=lambda node: node.name)
 
 
@@ -127,7 +130,7 @@ def _lock(work: UnitOfWork, environment: str) -> None:
 
 def _check_free(work: UnitOfWork, environment: str, node: NodeInfo, itself: str) -> None:
     for kind, field, values in (("agent", "agents", node.agents), ("address", "addresses", node.addresses)):
-        for value, owner in sorted(queries.owners(work, environment, kind, values).items()):
+        for value, (_, owner) in sorted(owners(work, environment, kind, values).items()):
             if owner != itself:
                 raise NodeError(field, _taken(value, owner))
 
@@ -136,19 +139,9 @@ def _taken(value: str, owner: str) -> str:
     return f"{value} belongs to the node {owner} already."
 
 
-def _record(environment: str, node: NodeInfo) -> Node:
-    return Node(
-        environment=environment,
-        name=node.name,
-        kind=node.kind,
-        cluster=node.cluster,
-        colour=node.colour,
-        changed_at=clock.now(),
-        senders=_senders(environment, node),
-    )
-
-
-def _senders(environment: str, node: NodeInfo) -> list[NodeSender]:
-    agents = [NodeSender(environment=environment, kind="agent", value=value) for value in sorted(node.agents)]
-    addresses = [NodeSender(environment=environment, kind="address", value=value) for value in sorted(node.addresses)]
-    return agents + addresses
+def _write(work: UnitOfWork, row: Node, node: NodeInfo) -> None:
+    row.name, row.kind, row.cluster, row.colour = node.name, node.kind, node.cluster, node.colour
+    row.agents, row.addresses = sorted(node.agents, key=int), sorted(node.addresses)
+    work.add(row)
+    work.flush()
+    index_senders(work, row)
