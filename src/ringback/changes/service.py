@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session, SessionTransaction
 
 from ringback.changes.schemas import CHANGED, CREATED, DELETED, Actor, Fact, Json, Money, Owner
-from ringback.changes.tracked import Tracked, UntrackedChange, facts_of
+from ringback.changes.tracked import FACTS, PENDING, Tracked, UntrackedChange, facts_of
 from ringback.records.engine import UnitOfWork, do_in_unit_of_work, unit_of_work
 from ringback.records.wall import Environments
 
@@ -18,6 +19,7 @@ Answer = TypeVar("Answer")
 Subscriber = Callable[[UnitOfWork, Actor, Sequence[Fact]], None]
 
 _ACTOR, _CAUSE, _WHY = "ringback_actor", "ringback_cause", "ringback_why"
+_LATEST, _SAVEPOINTS = "ringback_latest_fact", "ringback_savepoints"
 _subscribers: list[Subscriber] = []
 
 
@@ -140,13 +142,10 @@ def add_fact(work: UnitOfWork, fact: Fact) -> Fact:
     return fact
 
 
-_LATEST = "ringback_latest_fact"
-
-
 def _same(work: UnitOfWork, fact: Fact) -> Fact | None:
     """The fact of this work that already tells of the entity, for the same cause."""
     latest: Fact | None = work.info.get(_LATEST, {}).get((fact.entity_type, fact.entity_id))
-    return latest if latest is not None and latest.cause is fact.cause else None
+    return latest if latest is not None and latest.cause == fact.cause else None
 
 
 def _merge(known: Fact, later: Fact) -> None:
@@ -162,12 +161,42 @@ def _merge(known: Fact, later: Fact) -> None:
 
 
 def _publish(work: UnitOfWork) -> None:
-    facts = [fact for fact in facts_of(work) if fact.action != CHANGED or fact.changes]
-    work.info.pop("ringback_facts", None)
+    facts = [fact for fact in facts_of(work) if not _is_nothing(fact)]
+    for fact in facts:
+        while isinstance(fact.cause, Fact) and _is_nothing(fact.cause):
+            fact.cause = fact.cause.cause
+    work.info.pop(FACTS, None)
     work.info.pop(_LATEST, None)
     if facts:
         for subscriber in _subscribers:
             subscriber(work, actor_of(work), facts)
+
+
+def _is_nothing(fact: Fact) -> bool:
+    """A change that was taken back in its own unit of work."""
+    return fact.action == CHANGED and not fact.changes
+
+
+@event.listens_for(UnitOfWork, "after_transaction_create")
+def _begin_savepoint(work: Session, transaction: SessionTransaction) -> None:
+    """Facts inside stand apart from those before it, so that they can go without them."""
+    if transaction.nested:
+        open_ = work.info.setdefault(_SAVEPOINTS, [])
+        while open_ and open_[-1][0] is not transaction.parent:
+            open_.pop()
+        open_.append((transaction, len(work.info.get(FACTS, ())), work.info.pop(_LATEST, {})))
+
+
+@event.listens_for(UnitOfWork, "after_soft_rollback")
+def _undo_savepoint(work: Session, transaction: SessionTransaction) -> None:
+    open_ = work.info.get(_SAVEPOINTS, [])
+    if any(known is transaction for known, _, _ in open_):
+        known = None
+        while known is not transaction:
+            known, count, latest = open_.pop()
+            del work.info.get(FACTS, [])[count:]
+            work.info[_LATEST] = latest
+        work.info.pop(PENDING, None)
 
 
 __all__ = [

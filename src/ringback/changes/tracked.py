@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, ClassVar, cast
 
+import psycopg
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import InstanceState, Mapped, Mapper, UOWTransaction, declared_attr, mapped_column
 from sqlalchemy.orm.base import NEVER_SET, NO_VALUE, instance_state
@@ -19,10 +20,15 @@ from ringback.records.engine import UNTRACKED, UnitOfWork, is_flushing
 from ringback.records.tables import INSTALLATION, InEnvironment, Record
 
 FACTS = "ringback_facts"  # in the info of a unit of work: what happened in it, in order
-_WRITES = re.compile(r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?(?:\s+only)?"
-                     r"|delete\s+from(?:\s+only)?|merge\s+into|copy|truncate(?:\s+table)?)\s+(?:\"?\w+\"?\.)?\"?(\w+)",
-                     re.IGNORECASE)  # fmt: skip
-
+PENDING = "ringback_pending"  # facts whose version is not known yet
+_COMMENTS = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_NAME = r"""(?:["`\[]?\w+["`\]]?\s*\.\s*)?["`\[]?\w+["`\]]?"""
+_WRITES = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|delete\s+from|merge\s+into|copy"
+    r"|truncate(?:\s+table)?|(?:drop|alter)\s+table(?:\s+if\s+exists)?)(?:\s+only\b)?"
+    rf"""(?:\s+|(?=["`\[]))({_NAME}(?:\s*,\s*{_NAME})*)""",
+    re.IGNORECASE,
+)
 
 _PLAIN = frozenset({str, int, bool, float})
 _EMPTY: tuple[Any, ...] = ("", [], {})
@@ -82,7 +88,7 @@ def _see_new(work: UnitOfWork, _context: UOWTransaction) -> None:
 
 
 def _pending(work: UnitOfWork) -> list[tuple[Fact, Tracked]]:
-    found: list[tuple[Fact, Tracked]] = work.info.setdefault("ringback_pending", [])
+    found: list[tuple[Fact, Tracked]] = work.info.setdefault(PENDING, [])
     return found
 
 
@@ -175,12 +181,31 @@ def _guard(connection: Connection, _cursor: Any, statement: str, _parameters: An
     written = _written(statement)
     if not written or is_flushing() or connection.get_execution_options().get(UNTRACKED):
         return
-    tables = written & tracked_tables()
-    if tables:
-        raise UntrackedChange(f"a statement would change {', '.join(sorted(tables))} past the audit log")
+    _refuse(written & tracked_tables())
 
 
 @lru_cache(maxsize=4096)
 def _written(statement: str) -> frozenset[str]:
     """Tables that the statement writes."""
-    return frozenset(name.lower() for name in _WRITES.findall(statement))
+    lists = _WRITES.findall(_COMMENTS.sub(" ", statement))
+    return frozenset(name.rpartition(".")[2].strip(' \t\n"`[]').lower() for one in lists for name in one.split(","))
+
+
+class _GuardedCursor(psycopg.Cursor[Any]):
+    """COPY is the one way to write that goes by no event of SQLAlchemy."""
+
+    def copy(self, statement: Any, *args: Any, **options: Any) -> Any:
+        text = statement.decode() if isinstance(statement, bytes) else str(statement)
+        _refuse(_written(text) & tracked_tables())
+        return super().copy(statement, *args, **options)
+
+
+@event.listens_for(Engine, "connect")
+def _guard_copy(connection: Any, _record: Any) -> None:
+    if isinstance(connection, psycopg.Connection):
+        connection.cursor_factory = _GuardedCursor
+
+
+def _refuse(tables: Collection[str]) -> None:
+    if tables:
+        raise UntrackedChange(f"a statement would change {', '.join(sorted(tables))} past the audit log")

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Table, TextClause, event
+from sqlalchemy import Insert, Table, TextClause, Update, event
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.util import find_tables
@@ -59,6 +59,7 @@ def _narrow(state: ORMExecuteState) -> None:
     if seen is None:
         _refuse_mappers(state.all_mappers)
     mine = seen or ()
+    _check_written(state, mine)
     state.statement = state.statement.options(
         with_loader_criteria(InEnvironment, lambda cls: cls.environment.in_(mine), include_aliases=True)
     )
@@ -77,6 +78,38 @@ def _check_rows(session: Session, _context: UOWTransaction, _instances: Any) -> 
             raise OtherEnvironment(
                 f"{type(row).__name__} of environment {environment!r} in a session for {_named(seen)}"
             )
+
+
+def _check_written(state: ORMExecuteState, mine: Sequence[str]) -> None:
+    """An insert says whose each row is; an update makes no row another's, and finds its rows by a narrowed question."""
+    statement, mapper = state.statement, state.bind_mapper
+    if not isinstance(statement, Insert | Update) or not (mapper and issubclass(mapper.class_, InEnvironment)):
+        return
+    if isinstance(statement, Update) and state.is_executemany:
+        raise OtherEnvironment(
+            f"{mapper.class_.__name__} is updated by keys, which nothing narrows: change the objects"
+        )
+    if isinstance(statement, Insert) and statement.select is not None:
+        raise OtherEnvironment(
+            f"{mapper.class_.__name__} is inserted from a query: nobody can say whose its rows are"
+        )
+    for row in _rows_of(statement, state.parameters):
+        given = {getattr(name, "key", name): value for name, value in row.items()}
+        if "environment" not in given and isinstance(statement, Update):
+            continue
+        environment = getattr(given.get("environment"), "value", given.get("environment"))
+        if environment not in mine:
+            raise OtherEnvironment(
+                f"{mapper.class_.__name__} of environment {environment!r} in a session for {_named(tuple(mine))}"
+            )
+
+
+def _rows_of(statement: Insert | Update, parameters: Any) -> list[dict[Any, Any]]:
+    """What is written, by column or its name: in the statement, beside it, or in both."""
+    values: dict[Any, Any] = dict(statement._values or {})
+    several: list[Any] = [row for rows in statement._multi_values for row in rows]
+    beside: list[Any] = [parameters] if isinstance(parameters, dict) else list(parameters or ())
+    return [values | row for row in several or beside or [{}]]
 
 
 def _refuse_mappers(mappers: Sequence[Mapper[Any]]) -> None:
