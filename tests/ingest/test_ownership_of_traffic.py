@@ -30,7 +30,7 @@ from ringback.sessions.ingest.packing import batches, stored
 from ringback.sessions.ingest.worker import Configuration, Worker
 from ringback.sessions.keys import DEFAULT_RULES
 from ringback.sessions.ownership.following import FILE, RulesFollower, save_rules, saved_rules
-from ringback.sessions.ownership.rules import NOBODYS, ONE_TENANT, Rule, TrafficRules
+from ringback.sessions.ownership.rules import ALL_UNASSIGNED, ONE_TENANT, Rule, TrafficRules
 from ringback.sessions.ownership.service import list_rules, replace_rules
 from ringback.sessions.story import Hop, Sighting
 
@@ -192,7 +192,7 @@ def test_a_worker_follows_the_file_and_keeps_what_it_knew_where_it_is_broken(tmp
 def test_without_any_knowledge_traffic_is_nobodys(tmp_path: Path) -> None:
     assert saved_rules(tmp_path) is None
     follower = RulesFollower(tmp_path)
-    assert follower.rules == NOBODYS
+    assert follower.rules == ALL_UNASSIGNED
     save_rules(tmp_path, ONE_TENANT)
     assert follower.look()
     assert follower.rules == ONE_TENANT

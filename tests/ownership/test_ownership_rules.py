@@ -15,8 +15,8 @@ from ringback.sessions.capture.sip import scan
 from ringback.sessions.ownership.lines import environment_of_line
 from ringback.sessions.ownership.parties import domain_of, parties, plain_domain, user_of
 from ringback.sessions.ownership.rules import (
+    ALL_UNASSIGNED,
     KINDS,
-    NOBODYS,
     ONE_TENANT,
     Rule,
     RuleError,
@@ -157,7 +157,7 @@ def test_a_leg_goes_where_its_first_message_says(
 def test_one_tenant_is_told_without_reading_anything() -> None:
     hop = Hop("udp", "not even", 1, "an address", 2)
     assert ONE_TENANT.of_message(hop, b"") == "default"
-    assert NOBODYS.of_message(hop, b"") == "unassigned"
+    assert ALL_UNASSIGNED.of_message(hop, b"") == "unassigned"
     same = TrafficRules([Rule("domain", "a.example", "a"), Rule("everything", "", "a"), Rule("node", "1", "b")])
     assert same.sole == "a"
     assert same.environments == ("a",)

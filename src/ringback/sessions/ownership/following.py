@@ -2,7 +2,7 @@
 
 The collector reads them from the records every two seconds and writes what has changed to DATA/run/traffic-rules.json;
 its workers look at that file between two batches. So the file also holds what was known last when the records are away
-at the next start. Where nothing was ever known, traffic is kept as nobody's: never as a wrong tenant's.
+at the next start. Where nothing was ever known, traffic is unassigned: never a wrong tenant's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from ringback.sessions.ownership.rules import KINDS, NOBODYS, ONE_TENANT, Rule, TrafficRules
+from ringback.sessions.ownership.rules import ALL_UNASSIGNED, KINDS, ONE_TENANT, Rule, TrafficRules
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -125,8 +125,8 @@ class RulesFollower:
         self._seen = self._stamp()
         known = saved_rules(folder)
         if known is None:
-            _log.warning("whose traffic it is cannot be told yet: it is kept as nobody's, for administrators to see")
-        self.rules = known or NOBODYS
+            _log.warning("whose traffic it is cannot be told yet: it is unassigned, for administrators to see")
+        self.rules = known or ALL_UNASSIGNED
 
     def look(self) -> bool:
         """Whether other rules are in force now."""

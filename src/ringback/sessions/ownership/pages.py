@@ -1,4 +1,4 @@
-"""Whose traffic it is: the rules, how much they leave to nobody, and a place to try them."""
+"""Whose traffic it is: the rules, how much they leave unassigned, and a place to try them."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def _page(request: Request, records: Engine, events: EventStore, in_force: RuleR
 
 
 def _unassigned(events: EventStore) -> tuple[Unassigned | None, str]:
-    """How much is nobody's, and why that could not be read."""
+    """How much is unassigned, and why that could not be read."""
     now = clock.now_us()
     try:
         return unassigned(events, now - LOOK_BACK_US, now), ""

@@ -286,4 +286,4 @@ def socket_of(text: str) -> tuple[str, int]:
 
 
 ONE_TENANT = TrafficRules([Rule("everything", "", DEFAULT_ENVIRONMENT)])  # until an administrator says otherwise
-NOBODYS = TrafficRules([])  # while the rules are not known
+ALL_UNASSIGNED = TrafficRules([])  # while the rules are not known

@@ -71,9 +71,9 @@ def list_rules(engine: Engine) -> RuleList:
 
 
 def environments(engine: Engine) -> dict[str, str]:
-    """Key -> name of those that traffic can be given to; last that of nobody."""
+    """Key -> name of those that traffic can be given to; last the one of what is unassigned."""
     with reading(engine, EVERYWHERE) as session:
-        return queries.environments(session) | {UNASSIGNED: "Nobody's: seen by administrators only"}
+        return queries.environments(session) | {UNASSIGNED: "Unassigned: seen by administrators only"}
 
 
 def senders_of_nodes(engine: Engine) -> Senders:

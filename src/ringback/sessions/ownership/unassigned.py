@@ -1,4 +1,4 @@
-"""How much traffic is nobody's, and whom it comes from."""
+"""How much traffic no rule gives to an environment, and whom it comes from."""
 
 from __future__ import annotations
 
