@@ -12,11 +12,14 @@ from starlette.middleware.gzip import GZipMiddleware
 from ringback import __version__, health
 from ringback.access import pages as access_pages
 from ringback.composition import compose
+from ringback.configuration import api as configuration_api
+from ringback.configuration import pages as configuration_pages
 from ringback.configuration.reader import Current
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
 from ringback.metrics import StoreMetrics, make_registry
 from ringback.middleware import BodyLimit, RequestMetrics, SecurityHeaders
+from ringback.options import OPTIONS
 from ringback.problem import Problem
 from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
@@ -72,6 +75,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
+    app.include_router(configuration_pages.router)
+    app.include_router(configuration_api.router)
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
@@ -96,6 +101,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     compose(settings)
     records = open_engine(settings.records_url)
     migrate(records)
+    app.state.options = OPTIONS
     app.state.configuration = Current(settings, records, role="web")
     app.state.configuration.start()
     events = open_store(settings.store_url)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
 from ringback.audit.models import AuditChain, AuditRecord
-from ringback.configuration.options import Looking, Option, touches
+from ringback.configuration.options import Harmless, Looking, Option, touches
 from ringback.configuration.reader import Current
 from ringback.configuration.shared import LOG_MAX_AGE
 from ringback.events import DAY_US, EventStore, EventStoreError, open_store
@@ -177,7 +177,7 @@ EXPIRING = (
 def what_goes(option: Option[int], looking: Looking, old: int, new: int) -> Iterator[str]:
     """What would go with other days than now, in sentences."""
     if new >= old:
-        yield "Nothing goes; what is there now is kept longer."
+        yield Harmless("Nothing goes; what is there now is kept longer.")
         return
     before = clock.to_us(looking.now) - new * DAY_US
     try:
@@ -191,7 +191,7 @@ def what_goes(option: Option[int], looking: Looking, old: int, new: int) -> Iter
     for found in filter(None, counted):
         yield f"{found} older than {plural(new, 'day')} will go within the hour, for good: what is of before {day}."
     if not any(counted):
-        yield f"Nothing is older than {plural(new, 'day')} yet."
+        yield Harmless(f"Nothing is older than {plural(new, 'day')} yet.")
 
 
 for _option in dict.fromkeys(each.option for each in EXPIRING):

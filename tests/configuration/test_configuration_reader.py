@@ -17,6 +17,7 @@ from ringback.configuration.models import ConfigurationSeen
 from ringback.configuration.reader import Current
 from ringback.configuration.service import ConfigurationService
 from ringback.configuration.snapshot import Snapshot, read_snapshot, write_snapshot
+from ringback.hosts.service import tell
 from ringback.records.engine import open_engine, reading
 from ringback.records.schema import migrate
 from ringback.records.secrets import ring
@@ -79,7 +80,12 @@ def test_the_records_are_told_once_what_each_role_has(here: Room) -> None:
     assert (row.host, row.role, row.apply_id) == (here.settings.host_name, "work", entry.id)
     current.refresh()
     assert [each.seen_at for each in seen()] == [row.seen_at]
-    assert [(each.role, each.entry) for each in here.service.processes()[1]] == [("work", entry.id)]
+    tell(here.engine, row.host, "work", run="a", started_at=row.seen_at)
+    tell(here.engine, row.host, "collect", run="a", started_at=row.seen_at)
+    tell(here.engine, "gone", "work", run="b", started_at=row.seen_at, stopped=True)
+    last, processes = here.service.processes()
+    assert last == entry.id
+    assert [(each.role, each.entry) for each in processes] == [("collect", None), ("work", entry.id)]
 
 
 def test_records_that_are_away_leave_the_last_known_values(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_three_steps(here: Room) -> None:
     assert (verified.token, verified.by) == (verification.token, "bob")
     entry = here.service.apply(ANN, INSTALLATION, verification.token, "  less\ndisk ")
     assert (entry.by, entry.realm, entry.reason) == ("ann", "console", "less disk")
-    assert [(each.name, each.old_told, each.new_told) for each in entry.changes] == [(AGE, "default", "90 days")]
+    assert [(each.name, each.old_told, each.new_told) for each in entry.changes] == [(AGE, "180 days (default)", "90 days")]
     now = state(here, AGE)
     assert (now.told, now.source, now.by, now.entry) == ("90 days", Source.APPLIED, "ann", entry.id)
     assert here.service.draft(INSTALLATION).values == {}
@@ -130,7 +130,7 @@ def test_an_environment_has_its_own_value_else_that_of_the_installation(here: Ro
     assert state(here, LIFE, "other").source is Source.INSTALLATION
     assert state(here, LIFE, "default").otherwise == "5 days"
     entry = here.applied({LIFE: None}, "default")
-    assert [(each.old_told, each.new_told) for each in entry.changes] == [("3 days", "default")]
+    assert [(each.old_told, each.new_told) for each in entry.changes] == [("3 days", "5 days (installation)")]
     here.current.refresh()
     assert here.current.value(life, "default") == 5
 
@@ -161,7 +161,7 @@ def test_a_verification_ends_when_what_holds_changes(here: Room) -> None:
     with pytest.raises(NotVerified, match="Verify again"):
         here.service.apply(ANN, "default", token, "less")
     again = here.verified("default")
-    assert again.changes[0].old_told == "5 days (default)"
+    assert again.changes[0].old_told == "5 days (installation)"
     here.service.apply(ANN, "default", again.token, "less")
     with pytest.raises(NotVerified):
         here.service.apply(ANN, "default", again.token, "twice")

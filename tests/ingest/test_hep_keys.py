@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 from collecting import collector, packets
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from ringback.changes.schemas import Actor
 from ringback.composition import compose
 from ringback.configuration.kinds import Json
+from ringback.configuration.models import ConfigurationSeen
 from ringback.configuration.reader import POLL_SECONDS
 from ringback.configuration.sealed_list import ids_of
 from ringback.configuration.service import ConfigurationService
 from ringback.configuration.snapshot import Snapshot, write_snapshot
-from ringback.records.engine import open_engine
+from ringback.records.engine import open_engine, reading
 from ringback.records.schema import migrate
 from ringback.records.secrets import ring
 from ringback.records.tables import INSTALLATION
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.ingest.hep_keys import KeysFollower
 from ringback.sessions.ingest.worker import BATCH_SECONDS
 from ringback.sessions.options import HEP_KEYS
@@ -55,7 +58,9 @@ def test_keys_that_are_applied_hold_within_seconds_and_over_a_start_without_the_
         apply({"keep": [each for each in ids_of(state.stored) if each != "variable"]})
         running.send([*packets(1, start=6, key=b"old"), *packets(1, start=7, key=b"new")])
         running.wait(lambda status: (status.stored, status.lost) == (5, {"bad key": 3}))
-    assert "collect" in [each.role for each in service.processes()[1]]
+    with reading(records, EVERYWHERE) as session:
+        (seen,) = session.scalars(select(ConfigurationSeen))
+    assert (seen.role, seen.apply_id) == ("collect", service.history(INSTALLATION)[0].id)
     records.dispose()
     (tmp_path / "records.sqlite").rename(tmp_path / "away.sqlite")
     with collector(tmp_path, RINGBACK_HEP_KEY="old") as running:

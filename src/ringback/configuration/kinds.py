@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-Json = bool | int | str | Sequence["Json"] | Mapping[str, "Json"] | None
+Json = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 Value = TypeVar("Value")
 
 LONGEST_GIVEN = 4000  # characters of any value, before it is looked at
@@ -26,6 +26,11 @@ class Kind(Protocol[Value]):
     @property
     def bounds(self) -> str:
         """In words, such as "30 to 3,650"; "" where there are none."""
+        ...
+
+    @property
+    def schema(self) -> dict[str, Json]:
+        """Of what is given, in the words of JSON Schema: for forms and programs."""
         ...
 
     def draft(self, given: Json, before: Json) -> Json:
@@ -45,6 +50,10 @@ class Kind(Protocol[Value]):
         """For people; also of a draft that is wrong."""
         ...
 
+    def show(self, stored: Json) -> Json:
+        """For programs: without secrets."""
+        ...
+
     def store(self, value: Value) -> Json:
         """A default as it would be stored."""
         ...
@@ -62,6 +71,9 @@ class _Plain:
             raise ValueError(f"That is longer than {LONGEST_GIVEN:,} characters.")
         return given.strip() if isinstance(given, str) else given
 
+    def show(self, stored: Json) -> Json:
+        return stored
+
     def tell(self, stored: Json) -> str:
         return str(stored)
 
@@ -74,6 +86,10 @@ class Whole(_Plain):
     @property
     def bounds(self) -> str:
         return f"{self.least:,} to {self.most:,}"
+
+    @property
+    def schema(self) -> dict[str, Json]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
     def check(self, drafted: Json) -> int:
         if isinstance(drafted, str) and _WHOLE.fullmatch(drafted):
@@ -104,6 +120,10 @@ class Choice(_Plain):
     def bounds(self) -> str:
         return ", ".join(self.words)
 
+    @property
+    def schema(self) -> dict[str, Json]:
+        return {"type": "string", "enum": self.words}
+
     def check(self, drafted: Json) -> str:
         if not isinstance(drafted, str) or drafted not in self.words:
             raise ValueError(f"Choose one of {self.bounds}.")
@@ -121,6 +141,10 @@ class Flag(_Plain):
     @property
     def bounds(self) -> str:
         return "yes, no"
+
+    @property
+    def schema(self) -> dict[str, Json]:
+        return {"type": "boolean"}
 
     def check(self, drafted: Json) -> bool:
         if isinstance(drafted, bool):
@@ -152,6 +176,10 @@ class Text(_Plain):
             if self.like
             else f"at most {self.longest:,} characters"
         )
+
+    @property
+    def schema(self) -> dict[str, Json]:
+        return {"type": "string", "maxLength": self.longest, **({"pattern": self.pattern} if self.pattern else {})}
 
     def check(self, drafted: Json) -> str:
         if not isinstance(drafted, str) or not drafted.isprintable():

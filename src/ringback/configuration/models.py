@@ -37,6 +37,8 @@ class ConfigurationChange(InEnvironment, Record):
     environment: Mapped[str] = mapped_column(String(64))
     old: Mapped[str | None] = mapped_column(Text)
     new: Mapped[str | None] = mapped_column(Text)
+    old_told: Mapped[str] = mapped_column(Text)  # in words, as they were then
+    new_told: Mapped[str] = mapped_column(Text)
 
 
 class ConfigurationValue(InEnvironment, Record):

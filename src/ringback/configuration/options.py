@@ -82,6 +82,13 @@ class Looking:
     now: datetime
 
 
+class Harmless(str):
+    """A sentence about what does no harm."""
+
+    __slots__ = ()
+    harmless = True
+
+
 Touch = Callable[[Looking, Any, Any], Iterable[str]]  # (.., old value, new value) -> sentences
 
 

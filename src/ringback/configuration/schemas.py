@@ -44,6 +44,7 @@ class OptionState:
     entry: int | None  # of the history
     problem: str  # what is wrong with what is stored, so that the default holds instead; "" nothing
     otherwise: str  # what holds where nothing is applied in this scope, in words
+    otherwise_from: str  # default, the variable, installation
     drafted: DraftValue | None
 
 
@@ -108,12 +109,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The process of a role, and up to which entry of the history it has taken the values in."""
+    """A role that runs, and up to which entry of the history its process has taken the values in."""
 
     host: str
     role: str
-    entry: int
-    at: datetime
+    entry: int | None  # None: it told nothing yet
+    at: datetime | None
 
 
 class ConfigurationError(Exception):

@@ -27,6 +27,11 @@ class SealedList:
     def bounds(self) -> str:
         return f"at most {self.most} at once, each at most {LONGEST} characters"
 
+    @property
+    def schema(self) -> dict[str, Json]:
+        texts: Json = {"type": "array", "items": {"type": "string", "maxLength": LONGEST}}
+        return {"type": "object", "properties": {"keep": texts, "add": texts}, "additionalProperties": False}
+
     def draft(self, given: Json, before: Json) -> Json:
         if not isinstance(given, Mapping) or given.keys() - {"keep", "add"}:
             raise ValueError('Give {"keep": [ids], "add": [new ones]}.')
@@ -57,6 +62,10 @@ class SealedList:
     def tell(self, stored: Json) -> str:
         ids = [each["id"] for each in _items(stored)]
         return f"{len(ids)} {self.noun}{'s' * (len(ids) != 1)}: {', '.join(ids)}" if ids else "none"
+
+    def show(self, stored: Json) -> Json:
+        """The ids alone."""
+        return ids_of(stored)
 
     def store(self, value: tuple[str, ...]) -> Json:
         """Of what an environment variable says."""

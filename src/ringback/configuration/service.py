@@ -43,6 +43,7 @@ from ringback.configuration.schemas import (
     Verification,
     Verified,
 )
+from ringback.hosts.service import role_states
 from ringback.records.engine import UnitOfWork, reading, unit_of_work
 from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
@@ -179,7 +180,7 @@ class ConfigurationService:
         with reading(self._records, _seen_from(scope)) as session:
             rows = queries.history(session, scope, before, limit)
             changes = queries.changes(session, [row.id for row in rows])
-            return [self._entry(row, changes.get(row.id, [])) for row in rows]
+            return [_entry(row, changes.get(row.id, [])) for row in rows]
 
     def entry(self, scope: str, number: int) -> Entry:
         """Raises UnknownEntry."""
@@ -187,13 +188,19 @@ class ConfigurationService:
             row = queries.entry(session, scope, number)
             if row is None:
                 raise UnknownEntry(f"There is no entry {number} in this history.")
-            return self._entry(row, queries.changes(session, [number]).get(number, []))
+            return _entry(row, queries.changes(session, [number]).get(number, []))
 
     def processes(self) -> tuple[int, list[Process]]:
-        """The last entry of all, and which process has taken in which: also of servers that are gone."""
+        """The last entry of all scopes, and which of the roles that run has taken in which."""
+        running = [(each.host, each.role) for each in role_states(self._records) if each.running]
         with reading(self._records, EVERYWHERE) as session:
-            rows = queries.seen(session)
-            return queries.latest(session), [Process(row.host, row.role, row.apply_id, row.seen_at) for row in rows]
+            seen = {(row.host, row.role): row for row in queries.seen(session)}
+            last = queries.latest(session)
+        found = []
+        for host, role in running:
+            row = seen.get((host, role))
+            found.append(Process(host, role, row.apply_id if row else None, row.seen_at if row else None))
+        return last, found
 
     # What holds and what is drafted
 
@@ -206,8 +213,9 @@ class ConfigurationService:
             row, problem = mine or all_have, ""
             stored, source = self._otherwise(option)
             otherwise = option.tell(stored)
+            otherwise_from = option.variable if source is Source.VARIABLE else "default"
             if scope != INSTALLATION and all_have:
-                otherwise = option.tell(json.loads(all_have.value))
+                otherwise, otherwise_from = option.tell(json.loads(all_have.value)), "installation"
             if row is not None:
                 try:
                     stored = option.kind.check(json.loads(row.value))
@@ -225,6 +233,7 @@ class ConfigurationService:
                 entry=applied.id if applied else None,
                 problem=problem,
                 otherwise=otherwise,
+                otherwise_from=otherwise_from,
                 drafted=drafted.get(option.name),
             )
 
@@ -324,8 +333,9 @@ class ConfigurationService:
             if value.error or name not in states or value.given == stored.get(name):
                 continue
             state = states[name]
-            new_told = f"{state.otherwise} (default)" if value.given is None else value.told
-            old_told = state.told if name in stored else f"{state.told} (default)"
+            otherwise = f"{state.otherwise} ({state.otherwise_from})"
+            new_told = otherwise if value.given is None else value.told
+            old_told = state.told if name in stored else otherwise
             yield Change(name, stored.get(name), value.given, old_told, new_told)
 
     def _loaded(self, session: Session, scope: str, draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -377,7 +387,13 @@ class ConfigurationService:
             row = values.get(each.name)
             work.add(
                 ConfigurationChange(
-                    apply_id=entry.id, name=each.name, environment=scope, old=row.value if row else None, new=new
+                    apply_id=entry.id,
+                    name=each.name,
+                    environment=scope,
+                    old=row.value if row else None,
+                    new=new,
+                    old_told=each.old_told,
+                    new_told=each.new_told,
                 )
             )
             if new is None:
@@ -396,22 +412,19 @@ class ConfigurationService:
         note(work, APPLIED, "configuration", entry.id, named, Owner(scope), changes=facts)
         return entry.id
 
-    def _entry(self, row: ConfigurationApply, changes: Sequence[ConfigurationChange]) -> Entry:
-        told = []
-        for each in changes:
-            old = None if each.old is None else json.loads(each.old)
-            new = None if each.new is None else json.loads(each.new)
-            told.append(Change(each.name, old, new, self._told(each.name, old), self._told(each.name, new)))
-        return Entry(
-            row.id, row.environment, row.applied_at, row.applied_by, row.realm, row.reason, row.back_to, told
-        )
 
-    def _told(self, name: str, stored: Json) -> str:
-        """Also of an option that is gone."""
-        if stored is None:
-            return "default"
-        option = self._registry.get(name)
-        return option.tell(stored) if option else str(stored) if isinstance(stored, int | str) else "…"
+def _entry(row: ConfigurationApply, changes: Sequence[ConfigurationChange]) -> Entry:
+    told = [
+        Change(
+            each.name,
+            None if each.old is None else json.loads(each.old),
+            None if each.new is None else json.loads(each.new),
+            each.old_told,
+            each.new_told,
+        )
+        for each in changes
+    ]
+    return Entry(row.id, row.environment, row.applied_at, row.applied_by, row.realm, row.reason, row.back_to, told)
 
 
 def _seen_from(scope: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("old", sa.Text(), nullable=True),
         sa.Column("new", sa.Text(), nullable=True),
+        sa.Column("old_told", sa.Text(), nullable=False),
+        sa.Column("new_told", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["apply_id"], ["configuration_applies.id"], name=op.f("fk_configuration_changes_apply_id")
         ),
