@@ -77,7 +77,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
 @pytest.fixture(scope="module")
 def sessions(store: EventStore) -> SessionService:
     gateway = NodeInfo("gateway1", "gateway", cluster=False, addresses=frozenset({"203.0.113.9"}))
-    return SessionService(store, load_catalogue(), lambda: [gateway])
+    return SessionService(store, load_catalogue(), lambda environment: [gateway] if environment == "default" else [])
 
 
 QUERY = SessionQuery(start_us=START_US, end_us=START_US + HOUR_US, personal=True)

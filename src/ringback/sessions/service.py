@@ -39,25 +39,25 @@ class SessionNotFound(LookupError):
 
 
 class SessionService:
-    """Thread-safe: holds nothing but the store, the catalogue and a way to ask for the node register."""
+    """Thread-safe: holds nothing but the store, the catalogue and a way to ask for an environment's node register."""
 
     def __init__(
         self,
         events: EventStore,
         catalogue: Catalogue,
-        nodes: Callable[[], Sequence[NodeInfo]] = tuple,
+        nodes: Callable[[str], Sequence[NodeInfo]] = lambda _environment: (),
         rules: KeyRules = DEFAULT_RULES,
     ) -> None:
         self._events = events
         self._catalogue = catalogue
-        self._nodes = nodes
+        self._nodes_of_one = nodes
         self._rules = rules
 
     def search(self, query: SessionQuery) -> SearchResult:
         """One page, newest first. Raises QueryError, and the store's SearchTimedOut, SegmentUnreadable."""
-        result = self._search_issue(query) if query.issue else search.page(self._events, query, self._nodes())
+        nodes = self._nodes(query.environments)
+        result = self._search_issue(query) if query.issue else search.page(self._events, query, nodes)
         if not query.personal:
-            nodes = self._nodes()
             result.rows = [masked_row(row, nodes) for row in result.rows]
         return result
 
@@ -67,7 +67,7 @@ class SessionService:
         if definition is None:
             raise QueryError("issue", f"there is no issue {query.issue!r}; the guide lists them")
         deadline = time.monotonic() + ISSUE_SEARCH_SECONDS
-        nodes = self._nodes()
+        nodes = self._nodes(query.environments)
         found: list[SessionRow] = []
         candidates = replace(query, limit=CANDIDATES)
         while True:
@@ -112,25 +112,29 @@ class SessionService:
             return None
         definition = self._catalogue.get(opened.issues[0].id)
         if not personal and (definition is None or "{" in definition.title):
-            opened = masked_session(opened, self._nodes(), self._rules)
+            opened = masked_session(opened, self._nodes((opened.session.environment,)), self._rules)
         first = opened.issues[0]
         return IssueBrief(first.id, first.severity, first.title)
 
     def histogram(self, query: SessionQuery, buckets: int = 60) -> Histogram:
         """Sessions begun over the interval, by outcome. An issue filter does not apply to it."""
-        return search.histogram(self._events, query, self._nodes(), buckets)
+        return search.histogram(self._events, query, self._nodes(query.environments), buckets)
 
     def open(self, session_id: str, environments: tuple[str, ...], *, personal: bool = False) -> OpenedSession:
         """The whole story of a session. Raises SessionNotFound.
 
         `personal`: whoever is shown it may see personal data; else it is masked, after it was diagnosed.
         """
-        nodes = self._nodes()
+        nodes = self._nodes(environments)
         session = opening.open_session(self._events, session_id, environments, nodes, self._rules)
         if session is None:
             raise SessionNotFound(session_id)
         opened = OpenedSession(session_id, session, diagnose(session, self._catalogue))
         return opened if personal else masked_session(opened, nodes, self._rules)
+
+    def _nodes(self, environments: Sequence[str]) -> list[NodeInfo]:
+        """Names are of the reader's environments: another tenant's register names nothing here."""
+        return [node for each in environments for node in self._nodes_of_one(each)]
 
     def export(self, opened: OpenedSession, format_: str) -> Exported:
         """The session as a file: pcap, text, json or svg. Raises QueryError for another format."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Engine, inspect, select
 from sqlalchemy.orm import Session
 
+from ringback.billing.entities.models import Environment
 from ringback.records.engine import UnitOfWork, reading
-from ringback.records.environments import DEFAULT_ENVIRONMENT
 from ringback.sessions.ownership.following import TABLE, split_senders
 from ringback.sessions.ownership.models import TrafficRule
 from ringback.sessions.ownership.rules import ONE_TENANT, Rule, TrafficRules
@@ -39,9 +39,5 @@ def locked_rows(work: UnitOfWork) -> list[TrafficRule]:
 
 def environments(session: Session) -> dict[str, str]:
     """Key -> name of those that traffic can be given to; of a session for EVERYWHERE."""
-    found = {DEFAULT_ENVIRONMENT: "Default"}
-    if inspect(session.connection()).has_table("environments"):
-        found |= {
-            row.key: row.name for row in session.execute(text("SELECT key, name FROM environments ORDER BY name"))
-        }
-    return found
+    found = session.execute(select(Environment.key, Environment.name).order_by(Environment.name, Environment.key))
+    return {row.key: row.name for row in found}
