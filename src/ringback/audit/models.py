@@ -81,3 +81,15 @@ class AuditAnchor(InEnvironment, Record):
     hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     key_id: Mapped[str] = mapped_column(String(32))  # which key signed it
     signature: Mapped[bytes] = mapped_column(LargeBinary(64))
+
+
+class AuditCopy(InEnvironment, Record):
+    """How far one event store has copies of the records of one chain."""
+
+    __tablename__ = "audit_copies"
+
+    store: Mapped[str] = mapped_column(String(32), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seq: Mapped[int]  # of the last record that is there
+    refused: Mapped[int]  # batches of which the store will never take some rows
+    problem: Mapped[str] = mapped_column(Text)  # why it does not go on; "" it does

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import zstandard
@@ -46,7 +47,7 @@ _RECORD_MASK = (1 << AUDIT_BITS) - 1
 _RECORDS_A_KEY = 6  # bits: that many records, one after the other, are one key of the filter
 _MANY = 4  # of so many rows one: read them in turn rather than by entries
 
-Shape = tuple[str, str, str, str, str, bool]  # environment, entity type, action, realm, kind of actor, personal
+Shape = tuple[str, str, str, str, str, bool, str]  # environment, type, action, realm, kind of actor, personal, kind
 Texts = Callable[[int], str]
 
 
@@ -100,11 +101,12 @@ class Tables:
         self.shapes = Facets(connection, "shape")
         self.fields = Facets(connection, "fields")
 
-    def insert(self, rows: Iterable[tuple[int, AuditRow]], slice_: int) -> None:
-        """Of (id, row), none of which is there."""
+    def insert(self, rows: Iterable[tuple[int, AuditRow]], slice_: int) -> set[int]:
+        """Of (id, row), none of which is there. Returns what belongs into the key filter."""
         columns: list[tuple[Any, ...]] = []
         keys: list[tuple[int, int, int]] = []
         words: list[tuple[int, str, int]] = []
+        filtered: set[int] = set()
         for id_, row in rows:
             shape, fields = self.shapes[_shape_text(row)], self.fields[json.dumps(row.properties)]
             self.shapes.count(shape, 1)
@@ -119,13 +121,18 @@ class Tables:
                     self._name(row.message_key), self._compress(body) if body else None,
                 )
             )  # fmt: skip
-            keys += [(slice_, key, id_) for key in (*keys_of(row), _shape_key(shape), _fields_key(fields))]
-            words += [(slice_, word, id_) for word in words_of(row)]
+            found, named = keys_of(row), words_of(row)
+            keys += [(slice_, key, id_) for key in (*found, _shape_key(shape), _fields_key(fields))]
+            words += [(slice_, word, id_) for word in named]
+            filtered.update(found)
+            filtered.update(map(_word_key, named))
+            filtered.add(_records_key(row.id >> _RECORDS_A_KEY))
         self._connection.executemany(INSERT, columns)
         self._connection.executemany("INSERT OR IGNORE INTO audit_key VALUES (?, ?, ?)", sorted(keys))
         self._connection.executemany("INSERT INTO audit_word VALUES (?, ?, ?)", sorted(words))
         self.shapes.store()
         self.fields.store()
+        return filtered
 
     def delete(self, id_: int, slice_: int, shape: int, fields: int, row: AuditRow) -> None:
         self.shapes.count(shape, -1)
@@ -147,7 +154,8 @@ class Tables:
         """All that belong into the segment's key filter."""
         keys = {key for (key,) in self._connection.execute("SELECT DISTINCT hash FROM audit_key WHERE hash > 0")}
         groups = self._connection.execute(f"SELECT DISTINCT record >> {_RECORDS_A_KEY} FROM audit")
-        return keys | {_records_key(group) for (group,) in groups}
+        words = self._connection.execute("SELECT DISTINCT word FROM audit_word")
+        return keys | {_records_key(group) for (group,) in groups} | {_word_key(word) for (word,) in words}
 
 
 class AuditWriter(SegmentWriter):
@@ -166,9 +174,8 @@ class AuditWriter(SegmentWriter):
             return
         ids = self._free_ids(new)
         slice_ = self.slice()
-        self._tables.insert(zip(ids, new, strict=True), slice_)
+        keys = self._tables.insert(zip(ids, new, strict=True), slice_)
         self.grow_slice(slice_, ids, 0, max(row.time_us for row in new))
-        keys = {key for row in new for key in (*keys_of(row), _records_key(row.id >> _RECORDS_A_KEY))}
         self._filter.add(keys, self._tables.filter_keys)
 
     def committed(self) -> None:
@@ -233,19 +240,21 @@ def row_id(row: AuditRow, midnight_us: int) -> int:
 
 
 def rows(
-    reader: Reader, query: AuditQuery, low: int, high: int, *, bodies: bool = True
+    reader: Reader, query: AuditQuery, low: int, high: int, columns: str = COLUMNS
 ) -> Iterator[tuple[int, AuditRow]]:
     """(id, row) of those of the query with an id in [low, high], newest first."""
-    shapes = _shapes(reader, query)
-    fields = _fields(reader, query)
-    if not shapes or fields == {}:
-        return
-    order = Order("audit", COLUMNS if bodies else _WITHOUT_BODY, newest_first=True)
-    condition = _condition(query, shapes, fields)
-    for columns in pages(_driver(reader, order, query, condition, shapes, fields, low, high), order, low, high):
-        row = _row(reader, columns)
+    for found in _found(reader, query, low, high, columns):
+        row = _row(reader, found)
         if matches(query, row):
-            yield columns[0], row
+            yield found[0], row
+
+
+def ids(reader: Reader, query: AuditQuery, low: int, high: int) -> Iterator[Row]:
+    """As `rows`: (id, id of the record)."""
+    if query.names:  # words alone do not say that a row matches
+        yield from ((id_, row.id) for id_, row in rows(reader, query, low, high, _WITHOUT_BODY))
+        return
+    yield from _found(reader, query, low, high, "id, record")
 
 
 def wanted_keys(query: AuditQuery) -> list[Group]:
@@ -253,6 +262,7 @@ def wanted_keys(query: AuditQuery) -> list[Group]:
     groups: list[Group] = [_hashes(query, kind, value) for kind, value in _keyed(query)]
     if query.ids:
         groups.append({_records_key(record >> _RECORDS_A_KEY) for record in query.ids})
+    groups += [{_word_key(term.word)} for term in terms(query.names) if not term.begins]
     return groups
 
 
@@ -275,10 +285,17 @@ def _hashes(query: AuditQuery, kind: int, value: str | int) -> set[int]:
     return {_hash(environment, kind, value) for environment in query.environments}
 
 
+@lru_cache(maxsize=1 << 16)
 def _hash(environment: str, kind: int, value: str | int) -> int:
     return call_hash(environment, f"{kind}\0{value}")
 
 
+@lru_cache(maxsize=1 << 14)
+def _word_key(word: str) -> int:
+    return call_hash("", f"word\0{word}")
+
+
+@lru_cache(maxsize=1 << 10)
 def _records_key(group: int) -> int:
     return call_hash("", f"record\0{group}")
 
@@ -293,21 +310,44 @@ def _fields_key(number: int) -> int:
 
 
 def _shape_text(row: AuditRow) -> str:
-    return json.dumps([row.environment, row.entity_type, row.action, row.realm, row.actor_kind, row.personal])
+    return json.dumps(
+        [row.environment, row.entity_type, row.action, row.realm, row.actor_kind, row.personal, row.kind]
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def _shape(text: str) -> Shape:
+    """Raises ValueError, TypeError."""
+    environment, type_, action, realm, actor_kind, personal, kind = json.loads(text)
+    return environment, type_, action, realm, actor_kind, personal, kind
+
+
+@lru_cache(maxsize=1 << 12)
+def _properties(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _found(reader: Reader, query: AuditQuery, low: int, high: int, columns: str) -> Iterator[Row]:
+    """Those of the query but for the names: of these they hold one word."""
+    shapes = _shapes(reader, query)
+    fields = _fields(reader, query)
+    if shapes and fields != {}:
+        order = Order("audit", columns, newest_first=True)
+        condition = _condition(reader, query, shapes, fields)
+        yield from pages(_driver(reader, order, query, condition, shapes, fields), order, low, high)
 
 
 def _shapes(reader: Reader, query: AuditQuery) -> dict[int, int]:
     """Number -> rows, of the shapes that the query takes."""
     found = {}
     for number, text, count in reader.rows("SELECT id, text, rows FROM shape WHERE rows > 0"):
-        environment, type_, action, realm, _, personal = json.loads(text)
-        row = AuditRow(environment, 0, 0, 0, type_, "", "", action)
+        environment, type_, action, realm, _, personal, kind = _shape(text)
         if (
             environment in query.environments
             and (not query.entity_types or type_ in query.entity_types)
             and (not query.actions or action in query.actions)
             and (not query.realms or realm in query.realms)
-            and (not query.kind or row.kind == query.kind)
+            and (not query.kind or kind == query.kind)
             and query.personal in (None, personal)
         ):
             found[number] = count
@@ -325,8 +365,11 @@ def _fields(reader: Reader, query: AuditQuery) -> dict[int, int] | None:
     return dict(found)
 
 
-def _condition(query: AuditQuery, shapes: Collection[int], fields: Collection[int] | None) -> Condition:
-    parts, values = ["shape IN (SELECT value FROM json_each(?))"], [json.dumps(list(shapes))]
+def _condition(
+    reader: Reader, query: AuditQuery, shapes: Collection[int], fields: Collection[int] | None
+) -> Condition:
+    parts = ["shape IN (SELECT value FROM json_each(?))"]
+    values: list[Any] = [json.dumps(list(shapes))]
     tests: list[tuple[str, Any]] = [
         ("customer = ?", query.customer_id), ("account = ?", query.account_id),
         ("entity_id = ?", storable(query.entity_id) or None), ("request = ?", storable(query.request_id) or None),
@@ -336,6 +379,11 @@ def _condition(query: AuditQuery, shapes: Collection[int], fields: Collection[in
     ]  # fmt: skip
     if not query.address.endswith("*"):
         tests.append(("address = ?", storable(query.address) or None))
+    elif begins := query.address[:-1]:
+        tests += [("address >= ?", storable(begins)), ("address < ?", storable(begins + "\U0010ffff"))]
+    if query.actor:
+        parts.append("(actor IN (SELECT value FROM json_each(?)) OR actor = ?)")
+        values += [json.dumps(reader.word_ids([query.actor])), storable(query.actor)]
     for test, value in tests:
         if value is not None:
             parts.append(test)
@@ -345,7 +393,7 @@ def _condition(query: AuditQuery, shapes: Collection[int], fields: Collection[in
 
 def _driver(
     reader: Reader, order: Order, query: AuditQuery, condition: Condition,
-    shapes: dict[int, int], fields: dict[int, int] | None, low: int, high: int,
+    shapes: dict[int, int], fields: dict[int, int] | None,
 ) -> Select:  # fmt: skip
     if query.ids:
         return by_table(reader, order, "INDEXED BY audit_record", condition)
@@ -394,7 +442,7 @@ def audit_row(
         id_, _, record, seq, shape_, fields_, entity_id, entity_name, customer, customer_name, account, account_name, actor,
         address, request, amount, currency, message_key, body,
     ) = columns  # fmt: skip
-    environment, type_, action, realm, actor_kind, personal = json.loads(shape(shape_))
+    environment, type_, action, realm, actor_kind, personal, _ = _shape(shape(shape_))
     return AuditRow(
         environment=environment,
         id=record,
@@ -404,7 +452,7 @@ def audit_row(
         entity_id=readable(entity_id),
         entity_name=readable(entity_name),
         action=action,
-        properties=tuple(json.loads(fields(fields_))),
+        properties=_properties(fields(fields_)),
         realm=realm,
         actor_kind=actor_kind,
         actor=word(actor),

@@ -216,7 +216,14 @@ class SqliteEventStore:
         deadline, found = Deadline(deadline_s), 0
         for _, files in self._audit_days(query):
             if found < at_most:
-                found += len(self._audit_day(query, files, None, at_most - found, deadline, bodies=False))
+                day = set[int]()
+                for file in files:
+                    low, high = id_range(file.start_us, query.start_us, query.end_us, AUDIT_BITS)
+                    with self._readers.open(file, deadline) as reader:
+                        if reader:
+                            some = islice(audit.ids(reader, query, low, high), at_most - found)
+                            day |= {record for _, record in some}
+                found = min(found + len(day), at_most)
         return found
 
     def status(self) -> StoreStatus:
@@ -256,8 +263,7 @@ class SqliteEventStore:
         return [(day, files) for day, files in held if files]
 
     def _audit_day(
-        self, query: AuditQuery, files: list[SegmentFile], before: int | None, count: int, deadline: Deadline,
-        *, bodies: bool = True,
+        self, query: AuditQuery, files: list[SegmentFile], before: int | None, count: int, deadline: Deadline
     ) -> list[tuple[int, AuditRow]]:  # fmt: skip
         """The `count` newest with an id below `before`. A row that stands in two parts of the day, for it was written
         again after one was damaged, is one row: in both it has the same id."""
@@ -268,7 +274,7 @@ class SqliteEventStore:
                 high = min(high, before - 1)
             with self._readers.open(file, deadline) as reader:
                 if reader:
-                    some = islice(audit.rows(reader, query, low, high, bodies=bodies), count)
+                    some = islice(audit.rows(reader, query, low, high), count)
                     found |= {row.id: (id_, row) for id_, row in some}
         return sorted(found.values(), key=itemgetter(0), reverse=True)[:count]
 

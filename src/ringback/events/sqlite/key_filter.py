@@ -20,7 +20,7 @@ from pathlib import Path
 from ringback.events.sqlite.files import SegmentFile
 
 SUFFIX = "-keys"
-FIRST_KEYS = 4096  # that a new one has room for
+FIRST_KEYS = 1 << 16  # that a new one has room for
 _MAGIC = b"RBkeys1\0"
 _HEADER = struct.Struct("<8sQQ")  # magic, blocks, keys that set a bit
 _BLOCK = 64
@@ -57,7 +57,7 @@ class KeyFilter:
         self._inode = 0
         self._map: mmap.mmap | None = None
 
-    def add(self, keys: Iterable[int], stored: Callable[[], Collection[int]]) -> None:
+    def add(self, keys: Collection[int], stored: Callable[[], Collection[int]]) -> None:
         """On the disk when it returns. `stored`: all keys that the segment has, with those; asked for where the file is
         not there, makes no sense or is full. Raises OSError."""
         opened = self._opened()
@@ -65,10 +65,9 @@ class KeyFilter:
             write(self._path, stored())
             return
         _, blocks, held = _HEADER.unpack_from(opened)
-        new = _set(opened, blocks, keys)
-        if held + new > blocks * _KEYS_A_BLOCK:
+        if held + len(keys) > blocks * _KEYS_A_BLOCK:
             write(self._path, stored())
-        elif new:
+        elif new := _set(opened, blocks, keys):
             _HEADER.pack_into(opened, 0, _MAGIC, blocks, held + new)
             opened.flush()
 
@@ -99,8 +98,8 @@ class KeyFilter:
 
 
 def write(path: Path, keys: Collection[int]) -> None:
-    """A new one with room for twice as many, in place of what stands there. Raises OSError."""
-    blocks = max(FIRST_KEYS, 2 * len(keys)) // _KEYS_A_BLOCK + 1
+    """A new one with room for four times as many, in place of what stands there. Raises OSError."""
+    blocks = max(FIRST_KEYS, 4 * len(keys)) // _KEYS_A_BLOCK + 1
     content = bytearray(_BLOCK * (blocks + 1))
     _HEADER.pack_into(content, 0, _MAGIC, blocks, _set(content, blocks, keys))
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
@@ -140,9 +139,8 @@ def _held(descriptor: int, blocks: int, key: int) -> bool:
 def _place(key: int, blocks: int) -> tuple[int, int]:
     """Where the key's block begins, and its six bits of 512."""
     mixed = key * _MIX & _MASK
-    bits = 0
-    for shift in range(10, 64, 9):
-        bits |= 1 << (mixed >> shift & 511)
+    bits = 1 << (mixed >> 10 & 511) | 1 << (mixed >> 19 & 511) | 1 << (mixed >> 28 & 511)
+    bits |= 1 << (mixed >> 37 & 511) | 1 << (mixed >> 46 & 511) | 1 << (mixed >> 55)
     return _BLOCK * (1 + key % blocks), bits
 
 
