@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from sqlalchemy import Engine
 
+    from ringback.configuring import Configuring
     from ringback.records.copying import CopyProgress
     from ringback.settings import Settings
 
@@ -34,7 +35,11 @@ app = typer.Typer(
 token_app = typer.Typer(help="API tokens (Authorization: Bearer ...).", no_args_is_help=True, rich_markup_mode=None)
 user_app = typer.Typer(help="People who sign in.", no_args_is_help=True, rich_markup_mode=None)
 events_app = typer.Typer(help="The stored sessions and log lines.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="Options: save, verify, apply, roll back.", no_args_is_help=True, rich_markup_mode=None)
 records_app = typer.Typer(help="Users, tokens, nodes, links.", no_args_is_help=True, rich_markup_mode=None)
+audit_app = typer.Typer(help="Who changed what.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(audit_app, name="audit")
+app.add_typer(config_app, name="config")
 app.add_typer(records_app, name="records")
 app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
@@ -329,6 +334,138 @@ def events_copy(
     raise typer.Exit(code)
 
 
+@audit_app.command("rebuild")
+def audit_rebuild(
+    data: Data = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="Only what was written since that day (UTC), such as 2026-11-22."),
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Drop the copies first: after older records were restored from a backup.")
+    ] = False,
+) -> None:
+    """Copy the audit records to the event store again, where they are searched. A server may be running."""
+    from datetime import UTC, date, datetime
+
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback import clock
+    from ringback.audit.relay import rebuild
+    from ringback.events import EventStoreError
+
+    if since and anew:
+        _fail("--since keeps the copies of the days before, --anew drops all: leave out one of them", code=2)
+    try:
+        day = date.fromisoformat(since) if since else None
+    except ValueError:
+        _fail(f"--since {since!r} is no day, such as 2026-11-22", code=2)
+    since_us = clock.to_us(datetime(day.year, day.month, day.day, tzinfo=UTC)) if day else 0
+    settings = _settings(data)
+    _records(data).dispose()  # up to date
+    try:
+        with _bar("audit records") as show:
+            count = rebuild(settings, since_us=since_us, anew=anew, progress=show)
+    except (EventStoreError, OSError) as error:
+        _fail(f"{error} (the same command starts again; a running server goes on where this stopped)")
+    except DatabaseError as error:
+        _fail(f"the records: {error.orig}")
+    _say(f"{count:,} audit records copied to the event store.")
+
+
+Environment = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="What holds in this environment alone. Else in the whole installation."),
+]
+As = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who does it. Else the login name of the shell.")
+]
+
+
+@config_app.command("get")
+def config_get(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[OPTION]...", help="Else all.")] = None,
+    environment: Environment = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what holds and why, and what the draft would make of it."""
+    with _configuring(data, environment) as configuring:
+        configuring.get(names or [], as_json=as_json)
+
+
+@config_app.command("set")
+def config_set(
+    name: Annotated[str, typer.Argument(metavar="OPTION")],
+    value: Annotated[str | None, typer.Argument(help="Left out with --default, --add and --drop.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Go back to the default.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Add a secret, which is read from standard input.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(metavar="ID", help="Drop a secret; several times for more.")] = None,
+    environment: Environment = None,
+    who: As = None,
+    data: Data = None,
+) -> None:
+    """Put a value into the draft. Nothing changes before it is verified and applied."""
+    if (value is not None) + default + (add or bool(drop)) != 1:
+        _fail("give a value, or --default, or --add and --drop", code=2)
+    with _configuring(data, environment, who) as configuring:
+        if add or drop:
+            configuring.drop_keys(name, drop or [], [_secret()] if add else [])
+        else:
+            configuring.set(name, value, None, [])
+
+
+@config_app.command("discard")
+def config_discard(environment: Environment = None, who: As = None, data: Data = None) -> None:
+    """Empty the draft."""
+    with _configuring(data, environment, who) as configuring:
+        configuring.discard()
+
+
+@config_app.command("verify")
+def config_verify(environment: Environment = None, who: As = None, data: Data = None) -> None:
+    """Say what is wrong with the draft, what it would change, and what that touches. Exit code 1 where it is wrong."""
+    with _configuring(data, environment, who) as configuring:
+        if not configuring.verify():
+            raise typer.Exit(1)
+
+
+@config_app.command("apply")
+def config_apply(
+    reason: Annotated[str, typer.Option(metavar="WHY", help="Stands in the history and in the audit log.")],
+    environment: Environment = None,
+    who: As = None,
+    data: Data = None,
+) -> None:
+    """Make the verified draft hold, on all processes within 5 seconds."""
+    with _configuring(data, environment, who) as configuring:
+        configuring.apply(reason)
+
+
+@config_app.command("history")
+def config_history(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many entries.")] = 20,
+    environment: Environment = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was applied: when, by whom, why, and each old and new value."""
+    with _configuring(data, environment) as configuring:
+        configuring.history(limit, as_json=as_json)
+
+
+@config_app.command("rollback")
+def config_rollback(
+    entry: Annotated[int, typer.Argument(min=0, help="The entry whose values come back; 0: before the first.")],
+    environment: Environment = None,
+    who: As = None,
+    data: Data = None,
+) -> None:
+    """Make a draft of what held after an entry of the history, to be verified and applied."""
+    with _configuring(data, environment, who) as configuring:
+        configuring.roll_back(entry)
+
+
 @app.command()
 def docs(
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the documentation is.")] = Path("docs"),
@@ -336,17 +473,22 @@ def docs(
         bool, typer.Option("--check", help="Write nothing; exit code 1 when a page is not current.")
     ] = False,
 ) -> None:
-    """Write the generated pages of the documentation: the troubleshooting guide."""
+    """Write the generated pages of the documentation: the troubleshooting guide, the table of options."""
+    from ringback.configuration.guide import PAGE, is_current, write_options
+    from ringback.options import OPTIONS
     from ringback.sessions.diagnose.guide import check_guide, write_guide
 
     guide = folder / "troubleshooting"
     if not check:
         for path in write_guide(guide):
             _say(str(path))
+        _say(str(write_options(folder, OPTIONS)))
         return
-    stale = check_guide(guide)
-    for name in stale:
-        _say(f"{guide / name} is not current; `ringback docs` writes it")
+    stale = [guide / name for name in check_guide(guide)]
+    if not is_current(folder, OPTIONS):
+        stale.append(folder / PAGE)
+    for path in stale:
+        _say(f"{path} is not current; `ringback docs` writes it")
     if stale:
         raise typer.Exit(1)
 
@@ -396,6 +538,36 @@ def _records(data: Path | None) -> Engine:
 
 
 @contextmanager
+def _configuring(data: Path | None, environment: str | None, who: str | None = None) -> Iterator[Configuring]:
+    from getpass import getuser
+
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback.configuration.schemas import ConfigurationError
+    from ringback.configuring import Configuring
+    from ringback.records.engine import reason
+
+    records = _records(data)
+    try:
+        yield Configuring(records, _settings(data), environment, who or getuser(), _say)
+    except ConfigurationError as error:
+        _fail(str(error))
+    except DatabaseError as error:
+        _fail(f"the records: {reason(error)}")
+    finally:
+        records.dispose()
+
+
+def _secret() -> str:
+    """Asked for without an echo where a person types it."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass("Secret: ")
+    return sys.stdin.read().strip()
+
+
+@contextmanager
 def _copy_bars() -> Iterator[Callable[[CopyProgress], None]]:
     """A bar for each table on standard error, where a person waits."""
     from rich.console import Console
@@ -411,6 +583,18 @@ def _copy_bars() -> Iterator[Callable[[CopyProgress], None]]:
             bars.update(tasks[progress.table], completed=progress.rows)
 
         yield show
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where a person waits; it hears (how many are left, of all)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
+        task = bars.add_task(name)
+        yield lambda left, every: bars.update(task, completed=max(every - left, 0), total=every)
 
 
 def _say(line: str) -> None:
