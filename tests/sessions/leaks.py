@@ -25,10 +25,18 @@ def identities(sightings: Iterable[Sighting], nodes: Iterable[NodeInfo] = ()) ->
         text = one.payload.decode("utf-8", "replace")
         found |= {one.hop.source, one.hop.destination}
         found |= set(re.findall(r"\b(?:sips?|tel):\+?([^@;>\s\"?,]+)(?=@|[;>\s])", text))
-        found |= set(re.findall(r"^(?:From|To|f|t|Contact|m|P-[\w-]+|Remote-Party-ID)\s*:\s*\"([^\"]+)\"\s*<", text, re.M | re.I))
+        found |= set(
+            re.findall(
+                r"^(?:From|To|f|t|Contact|m|P-[\w-]+|Remote-Party-ID)\s*:\s*\"([^\"]+)\"\s*<", text, re.M | re.I
+            )
+        )
         found |= set(re.findall(r"^(?:From|To|f|t)\s*:\s*([^\"<:;\s][^\"<:;\n]*?)\s*<", text, re.M | re.I))
         found |= set(re.findall(r"username=\"([^\"]+)\"", text))
-        found |= set(re.findall(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", re.sub(r"(?im)^(?:user-agent|server).*$", "", text)))
+        found |= set(
+            re.findall(
+                r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])", re.sub(r"(?im)^(?:user-agent|server).*$", "", text)
+            )
+        )
     return {one for one in found if len(one) > 3 and _is_personal(one, known)}
 
 
@@ -46,7 +54,8 @@ def _is_personal(text: str, known: Collection[str]) -> bool:
 
 def told(data: bytes | str, known: Iterable[str]) -> set[str]:
     """Those of `known` that `data` tells: as it stands, unescaped from HTML or a URL, or between other separators."""
-    return {one for one in known if any(_holds(text, one) for text in _readings(data))}
+    texts = set(_readings(data))
+    return {one for one in known if any(_holds(text, one) for text in texts)}
 
 
 def _readings(data: bytes | str) -> Iterator[str]:
@@ -64,8 +73,10 @@ def _readings(data: bytes | str) -> Iterator[str]:
 
 def _holds(text: str, identity: str) -> bool:
     wanted = identity.casefold()
+    if wanted not in text:
+        return False
     if len(wanted) > 5 or not wanted.isalnum():
-        return wanted in text
+        return True
     return re.search(rf"(?<![^\W_]){re.escape(wanted)}(?![^\W_])", text) is not None
 
 

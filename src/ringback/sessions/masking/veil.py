@@ -100,7 +100,7 @@ class Veil(Places):
 
     def field(self, name: str, value: str) -> str:
         """A field of a log line."""
-        return self.log(f"{name}={value}")[len(name) + 1 :] if re.fullmatch(r"[\w-]+", name) else self.blank(value)
+        return self._named_in_log(value) if _NAMED.fullmatch(f"{name}=x") else self.log(value)
 
     def place(self, text: str) -> str:
         """A participant: a node's name, a capture agent, or address:port."""
@@ -121,8 +121,8 @@ class Veil(Places):
             and not self.address(inner)
             and inner not in self.node_names
         ):
-            if _CAPITALS.fullmatch(inner) and self.learning:
-                self.names.add(inner)
+            if _CAPITALS.fullmatch(inner):
+                return quote + self.name(inner) + quote
             masked = self.hidden(inner, "name", inner.casefold()) if re.search(r"[^\W\d_]|\d{3}", inner) else inner
         return quote + masked + quote
 
