@@ -132,8 +132,8 @@ def _values(fact: Fact, actor: Actor, seq: int, at: int) -> list[str | int | Non
         fact.record_id,
         at,
         fact.entity_type,
-        fact.entity_id,
-        fact.entity_name,
+        fact.entity_id[:64],
+        _text(fact.entity_name[:255]),
         fact.version,
         fact.action,
         _json(fact.changes),
@@ -145,16 +145,21 @@ def _values(fact: Fact, actor: Actor, seq: int, at: int) -> list[str | int | Non
         to_units(money.after) if money else None,
         money.currency if money else "",
         actor.kind,
-        actor.id,
-        actor.name[:255],
+        _text(actor.id[:64]),
+        _text(actor.name[:255]),
         actor.realm,
-        actor.address[:64],
-        actor.request_id[:64],
+        _text(actor.address[:64]),
+        _text(actor.request_id[:64]),
         fact.cause.record_id if isinstance(fact.cause, Fact) else fact.cause,
         fact.root_id,
-        fact.reason[:255],
-        fact.comment,
+        _text(fact.reason[:255]),
+        _text(fact.comment),
     ]
+
+
+def _text(value: str) -> str:
+    """Without character 0, which PostgreSQL does not keep; in JSON it is escaped."""
+    return value.replace("\0", "") if "\0" in value else value
 
 
 def _json(value: object) -> str:
