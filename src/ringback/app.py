@@ -17,7 +17,7 @@ from ringback.configuration import pages as configuration_pages
 from ringback.configuration.reader import Current
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
-from ringback.metrics import StoreMetrics, make_registry
+from ringback.metrics import AuditMetrics, StoreMetrics, make_registry
 from ringback.middleware import BodyLimit, RequestMetrics, SecurityHeaders
 from ringback.options import OPTIONS
 from ringback.problem import Problem
@@ -116,6 +116,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.uploads = Uploads(settings)
     app.state.uploads.clear()
     app.state.registry.register(StoreMetrics(events))
+    app.state.registry.register(AuditMetrics(records, settings))
 
 
 def _close_stores(app: FastAPI) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
+from ringback.audit.relay import lag, store_name
 from ringback.events.store import EventStore, EventStoreError
 from ringback.hosts.service import FORGOTTEN_AFTER, STOPPED_FORGOTTEN_AFTER
 from ringback.sessions.ingest.status import read_collector_status
 from ringback.sessions.status.store import store_status
+from ringback.settings import Settings
 
 
 class StoreMetrics(Collector):
@@ -34,6 +38,7 @@ class StoreMetrics(Collector):
             "ringback_store_legs": ("Leg rows stored", "legs"),
             "ringback_store_messages": ("SIP messages stored", "messages"),
             "ringback_store_log_lines": ("Log lines stored", "logs"),
+            "ringback_store_audit_rows": ("Copies of audit records stored", "audits"),
         }
         for name, (meaning, attribute) in amounts.items():
             total = sum(getattr(segment, attribute) for segment in status.segments)
@@ -44,6 +49,31 @@ class StoreMetrics(Collector):
             yield GaugeMetricFamily(
                 "ringback_disk_free_bytes", "Free on the disk of the data", value=status.free_bytes
             )
+
+
+class AuditMetrics(Collector):
+    """What the event store lacks of the audit records; nothing while the records are away."""
+
+    def __init__(self, records: Engine, settings: Settings) -> None:
+        self._records = records
+        self._name = store_name(settings)
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            behind = lag(self._records, self._name)
+        except SQLAlchemyError:
+            return
+        yield GaugeMetricFamily(
+            "ringback_audit_records_waiting",
+            "Audit records that the event store has no copy of yet",
+            value=behind.records,
+        )
+        yield GaugeMetricFamily("ringback_audit_lag_seconds", "Age of the oldest of them", value=behind.seconds)
+        yield GaugeMetricFamily(
+            "ringback_audit_batches_refused",
+            "Batches of audit records of which the event store will never take some",
+            value=behind.refused,
+        )
 
 
 class CollectorMetrics(Collector):

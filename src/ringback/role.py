@@ -72,7 +72,8 @@ def run_web(settings: Settings) -> None:
 
 
 def run_work(settings: Settings) -> None:
-    """What has to be done now and then, by one host at a time, until SIGTERM."""
+    """What one host at a time has to do, until SIGTERM: now and then retention, at once copying audit records."""
+    from ringback.audit.relay import AuditRelay
     from ringback.configuration.reader import Current
     from ringback.retention import Retention
 
@@ -80,10 +81,20 @@ def run_work(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     configuration = Current(settings, role="work")
     configuration.start()
+
+    def copy_audit() -> None:
+        try:
+            AuditRelay(settings).run(stop)
+        finally:
+            stop.set()  # what nobody foresaw ends the process, which is started again
+
+    relay = threading.Thread(target=copy_audit, name="audit relay")
+    relay.start()
     retention = Retention(settings, configuration)
     while True:
         retention.run_if_due()
         if stop.wait(LOOK_SECONDS):
+            relay.join()
             configuration.close()
             return
 

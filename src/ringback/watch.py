@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,7 @@ from ringback import checks, clock
 from ringback.events import EventStore, EventStoreError, open_store
 from ringback.hosts.service import BEAT_SECONDS, tell
 from ringback.listen import tcp_socket
-from ringback.metrics import make_registry
+from ringback.metrics import AuditMetrics, make_registry
 from ringback.records.engine import RecordsUnavailable, open_engine
 from ringback.sessions.ingest.status import read_collector_status
 from ringback.settings import Settings
@@ -105,7 +106,11 @@ class Watch:
 
     def metrics(self) -> bytes:
         registry = make_registry(self._settings.data)
-        registry.register(_Lives(self._lives()))
+        lives = self._lives()
+        registry.register(_Lives(lives))
+        if "work" in lives:
+            with suppress(RecordsUnavailable):
+                registry.register(AuditMetrics(self._records(), self._settings))
         return generate_latest(registry)
 
     def _tell_always(self) -> None:
