@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from ringback import __version__, health
 from ringback.access import pages as access_pages
+from ringback.billing.entities import api as entities_api
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
 from ringback.configuration import pages as configuration_pages
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
+    app.include_router(entities_api.router)
     app.include_router(share_api.router)
     app.include_router(uploads_api.router)
     app.include_router(logs_api.router)
@@ -88,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
 
     larger = {uploads_api.PATH: settings.upload_bytes, "/upload": settings.upload_bytes, logs_api.PATH: MOST_BYTES}
+    larger |= entities_api.import_paths()
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger=larger)
@@ -125,13 +128,15 @@ def _close_stores(app: FastAPI) -> None:
     app.state.records.dispose()
 
 
-_ROOM_ERRORS = (QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError)
+_ROOM_ERRORS = (QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError, *entities_api.ERRORS)
 
 
 def _problem_of(error: Exception) -> Problem:
     match error:
         case ShareNotFound():
             return Problem(404, str(error), title="No such link")
+        case _ if isinstance(error, entities_api.ERRORS):
+            return entities_api.problem_of(error)
         case NodeNotFound():
             return Problem(404, f"There is no node {error}.", title="No such node")
         case BadCursor():

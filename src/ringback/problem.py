@@ -1,4 +1,4 @@
-"""Errors as the API tells them: problem details (RFC 9457), `{"type", "title", "status", "detail", "field"?}`."""
+"""Errors as the API tells them: problem details (RFC 9457), `{"type", "title", "status", "detail", "field"?, ...}`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(Exception):
     """An answer that is an error: raised in a handler, told as JSON to programs and as a page to people.
 
-    `detail` says what is wrong and what to do; `field` names the parameter or field of the body that is meant.
+    `detail` says what is wrong and what to do; `field` names the parameter or field of the body that is meant; `more`
+    are further members for programs, JSON each.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Problem(Exception):
         title: str = "",
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -31,10 +33,11 @@ class Problem(Exception):
         self.title = title or HTTPStatus(status).phrase
         self.field = field
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
 
 def problem_response(problem: Problem) -> JSONResponse:
-    content: dict[str, str | int] = {
+    content: dict[str, object] = {
         "type": "about:blank",
         "title": problem.title,
         "status": problem.status,
@@ -42,4 +45,5 @@ def problem_response(problem: Problem) -> JSONResponse:
     }
     if problem.field is not None:
         content["field"] = problem.field
+    content |= problem.more
     return JSONResponse(content, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)

@@ -64,9 +64,10 @@ class Use:
 class InUse(Exception):
     """It cannot be deleted: why, and what needs it."""
 
-    def __init__(self, sentence: str, uses: list[Use]) -> None:
+    def __init__(self, sentence: str, uses: list[Use], id_: int) -> None:
         super().__init__(sentence)
         self.uses = uses
+        self.id = id_
 
 
 class OtherCount(Exception):

@@ -38,15 +38,15 @@ class Known:
         if found is None and (kind.name, key) not in self._linked:
             found = self._one(kind, _title(kind) == key)
             self._linked[kind.name, key] = found
-        if found is None:
-            found = self.pending.get((kind.name, key))
+        if found is None and (found := self.pending.get((kind.name, key))) is not None and found.id is None:
+            self.session.flush()  # made by an earlier row of this batch: it gets its id
         if found is None and (plain := key.removeprefix("#")).isascii() and plain.isdigit() and len(plain) < 16:
             found = self.get(kind, int(plain))
         return found
 
     def get(self, kind: EntityType, id_: int) -> Any:
         if (kind.name, id_) in self.pending:
-            return self.pending[kind.name, id_]
+            return self.pending[kind.name, id_]  # a negative one, for as long as nothing is written
         if (kind.name, id_) not in self._linked:
             fits = 0 < id_ < 1 << 53
             self._linked[kind.name, id_] = self._one(kind, kind.model.id == id_) if fits else None

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 
 from ringback import clock
 from ringback.billing.entities.errors import WHOLE, EntityErrors, EntityNotFound, InUse, Meanwhile, StaleVersion, Use
@@ -46,7 +47,7 @@ def create(
     work: UnitOfWork, kind: EntityType, environment: str, given: Given, *, known: Known | None = None
 ) -> Entity:
     """Flushed: it has its id. Raises EntityErrors. An environment is made in a unit of work for EVERYWHERE."""
-    _lock(work, kind, environment)
+    lock(work, kind, environment)
     proposed, errors = propose(kind, None, given, known or Known(work, environment))
     if errors:
         raise EntityErrors(errors)
@@ -54,7 +55,7 @@ def create(
     if isinstance(row, Environment):
         row.environment = row.key
     work.add(row)
-    _flush(work, row)
+    flush(work, row)
     return row
 
 
@@ -67,7 +68,7 @@ def change(
     Who may not see personal data gives back masks for it: these change nothing. Raises EntityNotFound, EntityErrors,
     StaleVersion.
     """
-    _lock(work, kind, environment)
+    lock(work, kind, environment)
     row = locked(work, kind, environment, id_)
     if version is not None and row.version != version:
         raise stale(work, kind, row, version)
@@ -75,19 +76,19 @@ def change(
     if errors:
         raise EntityErrors(errors)
     put(row, proposed.values)
-    _flush(work, row)
+    flush(work, row)
     return row, bool(proposed.values)
 
 
 def delete(work: UnitOfWork, kind: EntityType, environment: str, id_: int, version: int | None = None) -> Entity:
     """Raises EntityNotFound, StaleVersion, InUse."""
-    _lock(work, kind, environment)
+    lock(work, kind, environment)
     row = locked(work, kind, environment, id_)
     if version is not None and row.version != version:
         raise stale(work, kind, row, version)
     check_unused(work, kind, row)
     work.delete(row)
-    _flush(work, None)
+    flush(work, None)
     return row
 
 
@@ -96,7 +97,7 @@ def check_unused(session: Session, kind: EntityType, row: Entity) -> None:
     reason, uses = in_the_way(row), uses_of(session, kind, row)
     if reason or uses:
         needs = f"It is used by {_listed([str(use) for use in uses])}: delete or change these first." if uses else ""
-        raise InUse(" ".join(filter(None, (reason, needs))), uses)
+        raise InUse(" ".join(filter(None, (reason, needs))), uses, row.id)
 
 
 def uses_of(session: Session, kind: EntityType, row: Entity) -> list[Use]:
@@ -260,18 +261,21 @@ def _taken(new: Proposed) -> dict[str, str]:
     return errors
 
 
-def _lock(work: UnitOfWork, kind: EntityType, environment: str) -> None:
+def lock(work: UnitOfWork, kind: EntityType, environment: str) -> None:
     """Changes of one type in one environment go one after the other: each is checked against all others."""
     work.lock("entities", kind.name, environment)
 
 
-def _flush(work: UnitOfWork, row: Entity | None) -> None:
+def flush(work: UnitOfWork, *rows: Entity | None) -> None:
+    """Raises EntityErrors where others changed the same at the same moment."""
     try:
         work.flush()
-        if isinstance(row, Node):
-            index_senders(work, row)
+        nodes = [row for row in rows if isinstance(row, Node)]
+        for node in nodes:
+            index_senders(work, node)
+        if nodes:
             work.flush()
-    except IntegrityError as error:
+    except (IntegrityError, StaleDataError) as error:
         raise EntityErrors({WHOLE: "Somebody changed what this needs at the same moment. Try again."}) from error
 
 

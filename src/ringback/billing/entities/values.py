@@ -82,9 +82,9 @@ def _check_bounds(field: Field, value: int | Decimal) -> None:
 
 
 def _text(field: Field, given: object) -> str:
-    if isinstance(given, bool) or not isinstance(given, str | int):
+    if not isinstance(given, str):
         raise ValueError(f"{field.label} is a text.")
-    return str(given).strip()
+    return given.strip()
 
 
 def _line(field: Field, given: object) -> str:
@@ -201,7 +201,7 @@ def _link(field: Field, given: object) -> int | str:
 def _words(field: Field, given: object) -> list[str]:
     if isinstance(given, str):
         given = re.split(r"[\s,;]+", given)
-    if not isinstance(given, list | tuple) or not all(isinstance(each, str | int) for each in given):
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
         raise ValueError(f"{field.label} is a list of texts.")
     found = list(dict.fromkeys(word for each in given if (word := _line(field, each))))
     if len(found) > MOST_WORDS or any(len(word) > _WORD_LENGTH for word in found):

@@ -1,4 +1,4 @@
-"""The node register over HTTP: /api/v1/nodes."""
+"""The whole node register at once over HTTP: PUT /api/v1/nodes. One node at a time is what entities have endpoints for."""
 
 from __future__ import annotations
 
@@ -42,12 +42,6 @@ def node_register(request: Request) -> service.NodeRegister:
 
 
 Register = Annotated[service.NodeRegister, Depends(node_register)]
-
-
-@router.get("")
-def read_nodes(user: Annotated[Principal, may(Permission.NETWORK_READ)], records: Records) -> NodesDocument:
-    """Every registered node, by name."""
-    return _document(node for each in user.environments for node in service.list_nodes(records, each))
 
 
 @router.put("")

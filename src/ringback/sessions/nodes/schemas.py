@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from typing import Any
 
+from ringback.billing.entities.fields import Field
+from ringback.billing.entities.models import TYPES
+from ringback.billing.entities.node import NODE_KINDS
+from ringback.billing.entities.values import MOST_WORDS, read
 from ringback.sessions.story import NodeInfo
 
-KINDS = ("phone", "edge", "core", "billing", "media", "gateway", "far-end", "unknown")
-_NAME = re.compile(r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
-_COLOUR = re.compile(r"#[0-9a-f]{6}")
-_MOST_SENDERS = 1000
+KINDS = tuple(value for value, _ in NODE_KINDS)
 
 
 class NodeError(ValueError):
@@ -41,53 +41,23 @@ class NodeForm:
 
 def checked(form: NodeForm) -> NodeInfo:
     """The node in canonical spelling. Raises NodeError."""
-    name = form.name.strip()
-    if not _NAME.fullmatch(name):
+    node = TYPES["node"]
+    name = _read(node["name"], form.name)
+    if not name:
         raise NodeError("name", "A node needs a name of 1 to 64 characters on one line.")
-    if form.kind not in KINDS:
-        raise NodeError("kind", f"{form.kind!r} is none of {', '.join(KINDS)}.")
-    colour = form.colour.strip().lower()
-    if colour and not _COLOUR.fullmatch(colour):
-        raise NodeError("colour", f"{form.colour!r} is no colour such as #1f5fbf.")
-    if len(form.agents) + len(form.addresses) > _MOST_SENDERS:
-        raise NodeError("addresses", f"A node has at most {_MOST_SENDERS} capture ids and addresses.")
-    agents = frozenset(canonical_agent(agent) for agent in form.agents if agent.strip())
-    addresses = frozenset(canonical_address(address) for address in form.addresses if address.strip())
+    agents, addresses = _read(node["agents"], list(form.agents)), _read(node["addresses"], list(form.addresses))
     if not agents and not addresses:
         raise NodeError("addresses", "Give at least one capture id or address: without it no packet is this node's.")
-    return NodeInfo(name, form.kind, form.cluster, colour, agents, addresses)
+    if len(agents) + len(addresses) > MOST_WORDS:
+        raise NodeError("addresses", f"A node has at most {MOST_WORDS} capture ids and addresses.")
+    kind = _read(node["kind"], form.kind)
+    return NodeInfo(
+        name, kind, form.cluster, _read(node["colour"], form.colour), frozenset(agents), frozenset(addresses)
+    )
 
 
-def canonical_agent(text: str) -> str:
-    """A capture id (HEP chunk 0x000c) in decimal. Raises NodeError."""
-    text = text.strip()
-    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFFFFFF:
-        raise NodeError("agents", f"{text!r} is no capture id: a whole number from 0 to 4294967295.")
-    return str(int(text))
-
-
-def canonical_address(text: str) -> str:
-    """``192.0.2.1``, ``192.0.2.1:5060``, ``2001:db8::1`` or ``[2001:db8::1]:5060``, spelled one way. Raises NodeError."""
-    text = text.strip()
-    host, port = text, ""
-    if text.startswith("["):
-        host, closed, port = text[1:].partition("]")
-        if not closed or (port and not port.startswith(":")):
-            host = ""
-        port = port[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-        if not port:
-            host = ""
+def _read(field: Field, given: object) -> Any:
     try:
-        address = ip_address("" if "%" in host else host)  # a zone is of the machine that wrote it
-    except ValueError:
-        raise NodeError(
-            "addresses",
-            f"{text!r} is no address, or address:port, such as 192.0.2.1, 192.0.2.1:5060 or [2001:db8::1]:5060.",
-        ) from None
-    if not port:
-        return str(address)
-    if not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
-        raise NodeError("addresses", f"{text!r}: the port is a number from 1 to 65535.")
-    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+        return read(field, given)
+    except ValueError as error:
+        raise NodeError(field.name, str(error)) from None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import Engine, delete, select
 
-from ringback import clock
+from ringback.billing.entities import service as entities
+from ringback.billing.entities.errors import EntityErrors
+from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.node import Node, NodeSender
-from ringback.billing.entities.senders import index_senders, owners
 from ringback.records.engine import UnitOfWork, reading
 from ringback.records.tables import DEFAULT_ENVIRONMENT
 from ringback.sessions.nodes import queries
@@ -52,51 +54,73 @@ def list_nodes(engine: Engine, environment: str = DEFAULT_ENVIRONMENT) -> list[N
 
 def add_node(work: UnitOfWork, environment: str, form: NodeForm) -> NodeInfo:
     """Raises NodeError."""
-    node = checked(form)
-    _lock(work, environment)
-    if queries.node_named(work, environment, node.name):
-        raise NodeError("name", f"There is a node {node.name} already.")
-    _check_free(work, environment, node, itself="")
-    _write(work, Node(environment=environment, created_at=clock.now()), node)
-    return node
+    return _info(entities.create, work, _NODE, environment, _given(form))
 
 
 def change_node(work: UnitOfWork, environment: str, name: str, form: NodeForm) -> NodeInfo:
     """The node `name` becomes what the form says; it may get another name. Raises NodeNotFound, NodeError."""
-    _lock(work, environment)
-    row = queries.node_named(work, environment, name)
-    if row is None:
-        raise NodeNotFound(name)
-    node = checked(form)
-    if node.name != name and queries.node_named(work, environment, node.name):
-        raise NodeError("name", f"There is a node {node.name} already.")
-    _check_free(work, environment, node, itself=name)
-    _write(work, row, node)
-    return node
+    row = _named(work, environment, name)
+    return _info(entities.change, work, _NODE, environment, row.id, _given(form), None)
 
 
 def add_sender(work: UnitOfWork, environment: str, name: str, agent: str = "", address: str = "") -> NodeInfo:
     """One more capture id or address of a node there is. Raises NodeNotFound, NodeError."""
-    _lock(work, environment)
-    row = queries.node_named(work, environment, name)
-    if row is None:
-        raise NodeNotFound(name)
-    was = queries.node_info(row)
-    senders = ((*was.agents, agent), (*was.addresses, address))
-    return change_node(work, environment, name, NodeForm(was.name, was.kind, was.cluster, was.colour, *senders))
+    row = _named(work, environment, name)
+    given = {"agents": [*row.agents, agent], "addresses": [*row.addresses, address]}
+    return _info(entities.change, work, _NODE, environment, row.id, given, None)
 
 
 def remove_node(work: UnitOfWork, environment: str, name: str) -> None:
-    """Raises NodeNotFound."""
-    _lock(work, environment)
-    row = queries.node_named(work, environment, name)
-    if row is None:
-        raise NodeNotFound(name)
-    work.delete(row)
+    """Raises NodeNotFound, InUse."""
+    entities.delete(work, _NODE, environment, _named(work, environment, name).id)
 
 
 def replace_nodes(work: UnitOfWork, environment: str, forms: Sequence[NodeForm]) -> list[NodeInfo]:
-    """The whole register at once. Raises NodeError, its field like ``nodes[2].name``; nothing is changed then."""
+    """The whole register at once. Raises NodeError, its field like ``nodes[2].name``; nothing is changed then. Raises
+    InUse where a node that is left out is needed."""
+    nodes = _all_checked(forms)
+    entities.lock(work, _NODE, environment)
+    present = {row.name: row for row in work.scalars(select(Node).where(Node.environment == environment))}
+    for name in present.keys() - nodes.keys():
+        entities.delete(work, _NODE, environment, present[name].id)
+    work.execute(delete(NodeSender).where(NodeSender.environment == environment))  # one may take what another had
+    for name, form in zip(nodes, forms, strict=True):
+        if name in present:
+            entities.change(work, _NODE, environment, present[name].id, _given(form), None)
+        else:
+            entities.create(work, _NODE, environment, _given(form))
+    return sorted(nodes.values(), key=lambda node: node.name)
+
+
+_NODE = TYPES["node"]
+
+
+def _given(form: NodeForm) -> dict[str, object]:
+    """What a form does not say, such as a host name, stays as it is."""
+    return {
+        "name": form.name, "kind": form.kind, "cluster": form.cluster, "colour": form.colour,
+        "agents": list(form.agents), "addresses": list(form.addresses),
+    }  # fmt: skip
+
+
+def _info(write: Callable[..., Any], *arguments: object) -> NodeInfo:
+    try:
+        written = write(*arguments)
+    except EntityErrors as error:
+        raise NodeError(*next(iter(error.errors.items()))) from error
+    return queries.node_info(written[0] if isinstance(written, tuple) else written)
+
+
+def _named(work: UnitOfWork, environment: str, name: str) -> Node:
+    entities.lock(work, _NODE, environment)
+    row = queries.node_named(work, environment, name)
+    if row is None:
+        raise NodeNotFound(name)
+    return row
+
+
+def _all_checked(forms: Sequence[NodeForm]) -> dict[str, NodeInfo]:
+    """By name, in their order. Raises NodeError."""
     nodes: dict[str, NodeInfo] = {}
     owners: dict[tuple[str, str], str] = {}
     for position, form in enumerate(forms):
@@ -107,41 +131,9 @@ def replace_nodes(work: UnitOfWork, environment: str, forms: Sequence[NodeForm])
             for field, values in (("agents", node.agents), ("addresses", node.addresses)):
                 for value in sorted(values):
                     if (field, value) in owners:
-                        raise NodeError(field, _taken(value, owners[field, value]))
+                        raise NodeError(field, f"{value} belongs to the node {owners[field, value]} already.")
                     owners[field, value] = node.name
         except NodeError as error:
             raise NodeError(f"nodes[{position}].{error.field}", error.reason) from error
         nodes[node.name] = node
-    _lock(work, environment)
-    present = {row.name: row for row in work.scalars(select(Node).where(Node.environment == environment))}
-    for name in present.keys() - nodes.keys():
-        work.delete(present[name])
-    rows = {name: present.get(name) or Node(environment=environment, created_at=clock.now()) for name in nodes}
-    work.execute(delete(NodeSender).where(NodeSender.environment == environment))  # one may take what another had
-    for name, node in nodes.items():
-        _write(work, rows[name], node)
-    return sorted(nodes.values(), key=lambda node: node.name)
-
-
-def _lock(work: UnitOfWork, environment: str) -> None:
-    """Changes of one environment's register go one after the other: each is checked against the whole of it."""
-    work.lock("nodes", environment)
-
-
-def _check_free(work: UnitOfWork, environment: str, node: NodeInfo, itself: str) -> None:
-    for kind, field, values in (("agent", "agents", node.agents), ("address", "addresses", node.addresses)):
-        for value, (_, owner) in sorted(owners(work, environment, kind, values).items()):
-            if owner != itself:
-                raise NodeError(field, _taken(value, owner))
-
-
-def _taken(value: str, owner: str) -> str:
-    return f"{value} belongs to the node {owner} already."
-
-
-def _write(work: UnitOfWork, row: Node, node: NodeInfo) -> None:
-    row.name, row.kind, row.cluster, row.colour = node.name, node.kind, node.cluster, node.colour
-    row.agents, row.addresses = sorted(node.agents, key=int), sorted(node.addresses)
-    work.add(row)
-    work.flush()
-    index_senders(work, row)
+    return nodes
