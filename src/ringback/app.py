@@ -19,7 +19,7 @@ from ringback.configuration.reader import Current
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
 from ringback.metrics import AuditMetrics, StoreMetrics, make_registry
-from ringback.middleware import BodyLimit, RequestMetrics, SecurityHeaders
+from ringback.middleware import BodyLimit, RequestIds, RequestMetrics, SecurityHeaders
 from ringback.options import OPTIONS
 from ringback.problem import Problem
 from ringback.records.engine import open_engine
@@ -95,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger=larger)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestIds)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     install_error_handlers(app, _problem_of, _ROOM_ERRORS)
     return app

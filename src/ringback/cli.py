@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from sqlalchemy import Engine
 
+    from ringback.access.permissions import Role
     from ringback.configuring import Configuring
     from ringback.records.copying import CopyProgress
     from ringback.settings import Settings
@@ -182,65 +183,141 @@ def token_create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     data: Data = None,
     expires: Annotated[int | None, typer.Option(metavar="DAYS", help="Days until it expires. Else never.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="PERMISSION", help="What it may do. Else what the role api may.")
+    ] = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Where. Else: default, or all of its user's.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is. Else the installation's.")] = None,
 ) -> None:
     """Make an API token and print it, this once."""
-    from ringback.access.schemas import AccessError
-    from ringback.access.tokens import create_token
-    from ringback.records.engine import unit_of_work
+    from ringback.access import commands
+    from ringback.access.permissions import PERMISSIONS, Role
 
-    try:
-        with unit_of_work(_records(data)) as work:
-            token = create_token(work, name, expires)
-    except AccessError as error:
-        _fail(error.reason, code=2)
-    _say(token)
+    scopes = tuple(scope or sorted(PERMISSIONS[Role.API]))
+    environments = tuple(environment or (() if user else ("default",)))
+    with _refused(code=2):
+        _say(commands.make_token(_records(data), name, expires, environments, scopes, user))
 
 
 @token_app.command("list")
 def token_list(data: Data = None) -> None:
     """Show every token, without its secret."""
-    from ringback import clock
-    from ringback.access.tokens import list_tokens
+    from ringback.access.commands import token_lines
 
-    now = clock.now()
-    for token in list_tokens(_records(data)):
-        state = "live"
-        if token.revoked_at:
-            state = f"revoked {token.revoked_at:%Y-%m-%d}"
-        elif token.expires_at:
-            state = f"{'expired' if token.expires_at <= now else 'until'} {token.expires_at:%Y-%m-%d}"
-        used = f"{token.last_used_at:%Y-%m-%d %H:%M}Z" if token.last_used_at else "never used"
-        _say(f"{token.name:24} {token.start}...  {state:20} {used}")
+    for line in token_lines(_records(data)):
+        _say(line)
 
 
 @token_app.command("revoke")
-def token_revoke(name: str, data: Data = None) -> None:
+def token_revoke(
+    name: str,
+    data: Data = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is. Else the installation's.")] = None,
+) -> None:
     """End a token at once."""
-    from ringback.access.schemas import AccessError
-    from ringback.access.tokens import revoke_token
-    from ringback.records.engine import unit_of_work
+    from ringback.access.commands import end_token
 
-    try:
-        with unit_of_work(_records(data)) as work:
-            revoke_token(work, name)
-    except AccessError as error:
-        _fail(error.reason)
+    with _refused():
+        end_token(_records(data), name, user)
     _say(f"The token {name} is revoked.")
+
+
+@user_app.command("add")
+def user_add(
+    name: str,
+    data: Data = None,
+    role: Annotated[str, typer.Option(help="administrator billing support noc read-only api")] = "read-only",
+    environment: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="They belong to it; may be given again. Else: default.")
+    ] = None,
+    everywhere: Annotated[
+        bool, typer.Option("--everywhere", help="An administrator of the whole installation.")
+    ] = False,
+    full_name: Annotated[str, typer.Option(metavar="TEXT")] = "",
+    email: Annotated[str, typer.Option(metavar="ADDRESS")] = "",
+    password: Annotated[bool, typer.Option(help="Without one they come by single sign-on.")] = True,
+) -> None:
+    """Add somebody and print the password they begin with, this once."""
+    from ringback.access.commands import add_person
+    from ringback.access.schemas import PersonForm
+
+    environments = tuple(environment or ("default",))
+    form = PersonForm(
+        name, full_name, email, _role(role), environments, everywhere, sees_personal=None, with_password=password
+    )
+    with _refused(code=2):
+        given = add_person(_records(data), form)
+    _say(given or f"{name} is added.")
+
+
+@user_app.command("list")
+def user_list(data: Data = None) -> None:
+    """Show everybody."""
+    from ringback.access.commands import all_people, person_line
+
+    for person in all_people(_records(data)):
+        _say(person_line(person))
+
+
+@user_app.command("set-role")
+def user_set_role(
+    name: str,
+    role: Annotated[str, typer.Argument(help="administrator billing support noc read-only api")],
+    data: Data = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="They belong to these alone. Else as before.")
+    ] = None,
+    everywhere: Annotated[
+        bool | None, typer.Option(help="An administrator of the whole installation. Else as before.")
+    ] = None,
+) -> None:
+    """Give somebody another role, or other environments."""
+    from ringback.access.commands import set_role
+
+    with _refused():
+        set_role(_records(data), name, _role(role), tuple(environment) if environment else None, everywhere)
+    _say(f"{name} is {role} now.")
+
+
+@user_app.command("deactivate")
+def user_deactivate(name: str, data: Data = None) -> None:
+    """End somebody's logins at once, and let them and their tokens in no more."""
+    from ringback.access.commands import set_active
+
+    with _refused():
+        set_active(_records(data), name, False)
+    _say(f"{name} is not active any more.")
+
+
+@user_app.command("activate")
+def user_activate(name: str, data: Data = None) -> None:
+    """Let somebody in again who was deactivated."""
+    from ringback.access.commands import set_active
+
+    with _refused():
+        set_active(_records(data), name, True)
+    _say(f"{name} is active.")
 
 
 @user_app.command("reset-password")
 def user_reset_password(name: str, data: Data = None) -> None:
     """Give a user a new random password and print it, this once. All their logins end."""
-    from ringback.access.schemas import AccessError
-    from ringback.access.service import reset_password
-    from ringback.records.engine import unit_of_work
+    from ringback.access.commands import give_password
 
-    try:
-        with unit_of_work(_records(data)) as work:
-            password = reset_password(work, name)
-    except AccessError as error:
-        _fail(error.reason)
-    _say(password)
+    with _refused():
+        _say(give_password(_records(data), name))
+
+
+@user_app.command("reset-second-factor")
+def user_reset_second_factor(name: str, data: Data = None) -> None:
+    """For who lost the authenticator: from the next login on the password is enough."""
+    from ringback.access.commands import reset_second_factor
+
+    with _refused():
+        reset_second_factor(_records(data), name)
+    _say(f"{name} signs in without a second factor now.")
 
 
 @records_app.command("copy")
@@ -400,7 +477,9 @@ def config_set(
     value: Annotated[str | None, typer.Argument(help="Left out with --default, --add and --drop.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Go back to the default.")] = False,
     add: Annotated[bool, typer.Option("--add", help="Add a secret, which is read from standard input.")] = False,
-    drop: Annotated[list[str] | None, typer.Option(metavar="ID", help="Drop a secret; several times for more.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Drop a secret; several times for more.")
+    ] = None,
     environment: Environment = None,
     who: As = None,
     data: Data = None,
@@ -535,6 +614,26 @@ def _records(data: Path | None) -> Engine:
     except DatabaseError as error:
         _fail(f"the records cannot be brought up to date: {error.orig}")
     return engine
+
+
+@contextmanager
+def _refused(code: int = 1) -> Iterator[None]:
+    """What cannot be done with people and tokens is said."""
+    from ringback.access.schemas import AccessError
+
+    try:
+        yield
+    except AccessError as error:
+        _fail(error.reason, code=code)
+
+
+def _role(word: str) -> Role:
+    from ringback.access.permissions import Role
+
+    try:
+        return Role(word)
+    except ValueError:
+        _fail(f"{word!r} is no role: there are {', '.join(Role)}", code=2)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback import clock
 from ringback.access import pages, passwords
 from ringback.access.dependencies import RequiredUser
 from ringback.access.service import add_user
 from ringback.errors import install_error_handlers
-from ringback.middleware import SecurityHeaders
-from ringback.records.engine import unit_of_work
+from ringback.middleware import RequestIds, SecurityHeaders
 from ringback.settings import load_settings
 
 PASSWORD = "correct horse battery"
@@ -41,7 +41,7 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def engine(engine: Engine) -> Engine:
     """With a user, ann."""
-    with unit_of_work(engine) as work:
+    with by_tester(engine) as work:
         add_user(work, "ann", PASSWORD)
     return engine
 
@@ -53,6 +53,7 @@ def app(engine: Engine, tmp_path: Path) -> FastAPI:
     app.state.settings = load_settings({}, data=tmp_path)
     app.include_router(pages.router)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestIds)
 
     @app.get("/sessions")
     @app.post("/sessions")

@@ -10,12 +10,12 @@ import pytest
 from access_clock import Clock
 from sqlalchemy import Engine, func, select, update
 
+from actors import by_tester
 from databases import at_once
 from ringback.access import passwords
-from ringback.access.models import ApiToken, LoginSession, LoginThrottle, User
-from ringback.access.schemas import AccessError, Principal, TooManyAttempts, WrongCredentials
+from ringback.access.models import ApiToken, LoginSession, LoginThrottle, TokenUse, User
+from ringback.access.schemas import AccessError, Principal, TooManyAttempts, Visitor, WrongCredentials
 from ringback.access.service import (
-    Visitor,
     add_user,
     change_password,
     ensure_first_user,
@@ -25,10 +25,11 @@ from ringback.access.service import (
     reset_password,
 )
 from ringback.access.tokens import create_token, principal_of_token, revoke_token
-from ringback.records.engine import reading, unit_of_work
+from ringback.records.engine import reading
 
 PASSWORD = "correct horse battery"
 VISITOR = Visitor("192.0.2.1", "test")
+ANN = Principal("user", "ann", ("default",), frozenset(), 1)
 
 
 def count(engine: Engine, table: type) -> int:
@@ -46,7 +47,7 @@ def told(do: Callable[[], object]) -> str:
 
 
 def test_one_first_user_is_made_and_one_password_shown(engine: Engine, hosts: list[Engine]) -> None:
-    with unit_of_work(engine) as work:
+    with by_tester(engine) as work:
         work.delete(work.scalars(select(User)).one())
     shown = at_once(*[partial(ensure_first_user, each) for each in hosts])
     (password,) = [each for each in shown if each]
@@ -56,7 +57,7 @@ def test_one_first_user_is_made_and_one_password_shown(engine: Engine, hosts: li
 
 def test_a_name_is_given_once(engine: Engine, hosts: list[Engine]) -> None:
     def add(host: Engine, name: str) -> None:
-        with unit_of_work(host) as work:
+        with by_tester(host) as work:
             add_user(work, name, PASSWORD)
 
     for name in ("bob", "cyd", "dan"):
@@ -66,11 +67,11 @@ def test_a_name_is_given_once(engine: Engine, hosts: list[Engine]) -> None:
 
 def test_a_live_token_has_its_name_for_itself(engine: Engine, hosts: list[Engine]) -> None:
     def make(host: Engine) -> None:
-        with unit_of_work(host) as work:
+        with by_tester(host) as work:
             create_token(work, "crm")
 
     def end(host: Engine) -> None:
-        with unit_of_work(host) as work:
+        with by_tester(host) as work:
             revoke_token(work, "crm")
 
     for number in range(1, 4):
@@ -132,7 +133,7 @@ def test_a_login_does_not_outlive_the_password_it_was_begun_with(
     engine: Engine, hosts: list[Engine], while_verifying: Callable[[Callable[[], object]], None]
 ) -> None:
     def reset() -> None:
-        with unit_of_work(hosts[0]) as work:
+        with by_tester(hosts[0]) as work:
             reset_password(work, "ann")
 
     while_verifying(reset)
@@ -144,7 +145,7 @@ def test_a_login_does_not_outlive_the_password_it_was_begun_with(
 def test_of_two_changes_of_a_password_the_first_holds(
     engine: Engine, hosts: list[Engine], while_verifying: Callable[[Callable[[], object]], None]
 ) -> None:
-    ann = principal_of_login(engine, log_in(engine, "ann", PASSWORD, VISITOR))
+    ann = principal_of_login(engine, log_in(engine, "ann", PASSWORD, VISITOR).secret)
     assert ann
     other = partial(change_password, hosts[0], ann, PASSWORD, "the first new password", VISITOR)
     while_verifying(other)
@@ -157,7 +158,7 @@ def test_a_user_that_is_gone_is_not_let_in(
     engine: Engine, hosts: list[Engine], while_verifying: Callable[[Callable[[], object]], None]
 ) -> None:
     def remove() -> None:
-        with unit_of_work(hosts[0]) as work:
+        with by_tester(hosts[0]) as work:
             work.delete(work.scalars(select(User)).one())
 
     while_verifying(remove)
@@ -166,9 +167,11 @@ def test_a_user_that_is_gone_is_not_let_in(
 
 
 def test_a_login_that_was_ended_is_not_used_again(engine: Engine, hosts: list[Engine], frozen: Clock) -> None:
-    secret = log_in(engine, "ann", PASSWORD, VISITOR)
+    secret = log_in(engine, "ann", PASSWORD, VISITOR).secret
     frozen.passes(minutes=2)
-    at_once(*[partial(principal_of_login, host, secret) for host in hosts], partial(log_out, engine, secret))
+    at_once(
+        *[partial(principal_of_login, host, secret) for host in hosts], partial(log_out, engine, ANN, secret, VISITOR)
+    )
     assert principal_of_login(engine, secret) is None
     assert count(engine, LoginSession) == 0
 
@@ -177,22 +180,21 @@ def test_people_who_do_everything_at_once_wait_for_each_other_and_never_for_ever
     engine: Engine, hosts: list[Engine], frozen: Clock
 ) -> None:
     """Nothing but what is fit to be shown is raised: no deadlock, no lost row, no constraint."""
-    ann = Principal("user", "ann", ("default",), frozenset(), 1)
-    with unit_of_work(engine) as work:
+    with by_tester(engine) as work:
         token = create_token(work, "crm")
-        work.execute(update(ApiToken).values(last_used_at=frozen.now - timedelta(days=1)))
+        work.add(TokenUse(token_id=1, last_at=frozen.now - timedelta(days=1), last_address=""))
 
     def use(host: Engine) -> None:
         for number in range(6):
             told(partial(log_in, host, "ann", PASSWORD, VISITOR))
             told(partial(log_in, host, f"nobody{number}", "x", VISITOR))
-            told(partial(change_password, host, ann, PASSWORD, f"{PASSWORD[::-1]} {id(host)}", VISITOR))
+            told(partial(change_password, host, ANN, PASSWORD, f"{PASSWORD[::-1]} {id(host)}", VISITOR))
             assert principal_of_token(host, token)
-            with unit_of_work(host) as work:
+            with by_tester(host) as work:
                 reset_password(work, "ann")
                 user = work.get_one(User, 1)
                 user.password_hash = passwords.hash_password(PASSWORD)
-            with unit_of_work(host) as work:
+            with by_tester(host) as work:
                 work.execute(update(LoginSession).values(expires_at=frozen.now))
                 work.execute(update(LoginThrottle).values(last_failed_at=frozen.now - timedelta(days=3)))
 

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from ringback.access.models import LoginThrottle
-from ringback.access.schemas import TooManyAttempts, WrongCredentials
-from ringback.access.service import Visitor, log_in
+from ringback.access.schemas import TooManyAttempts, Visitor, WrongCredentials
+from ringback.access.service import log_in
 from ringback.records.engine import open_engine, unit_of_work
 
 PASSWORD = "correct horse battery"

@@ -7,14 +7,15 @@ from access_clock import Clock
 from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback.access.models import ApiToken
 from ringback.access.schemas import AccessError
 from ringback.access.tokens import create_token, list_tokens, revoke_token
-from ringback.records.engine import reading, unit_of_work
+from ringback.records.engine import reading
 
 
 def make(engine: Engine, name: str = "grafana", days: int | None = None) -> str:
-    with unit_of_work(engine) as work:
+    with by_tester(engine) as work:
         return create_token(work, name, days)
 
 
@@ -64,7 +65,7 @@ def test_the_api_does_not_redirect(client: TestClient) -> None:
 def test_a_revoked_token_is_refused_at_once_and_its_name_is_free(client: TestClient, engine: Engine) -> None:
     token = make(engine)
     assert client.get("/api/v1/whoami", headers=bearer(token)).status_code == 200
-    with unit_of_work(engine) as work:
+    with by_tester(engine) as work:
         revoke_token(work, "grafana")
     assert client.get("/api/v1/whoami", headers=bearer(token)).status_code == 401
     make(engine)
@@ -116,7 +117,7 @@ def test_two_live_tokens_do_not_share_a_name(engine: Engine) -> None:
 
 
 def test_only_a_live_token_can_be_revoked(engine: Engine) -> None:
-    with pytest.raises(AccessError, match="no live token"), unit_of_work(engine) as work:
+    with pytest.raises(AccessError, match="no live token"), by_tester(engine) as work:
         revoke_token(work, "nosuch")
 
 

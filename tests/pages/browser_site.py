@@ -14,12 +14,12 @@ from argon2 import PasswordHasher
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState
 from recorded_calls import Recorded
 
+from actors import by_tester
 from ringback.access import passwords
 from ringback.access.service import add_user
 from ringback.app import create_app
-from ringback.records.engine import open_engine, unit_of_work
+from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
-from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings, load_settings
 
 USER, PASSWORD = "agnes", "correct horse battery"
@@ -64,7 +64,7 @@ def prepared(folder: Path) -> Settings:
     kept = passwords._hasher
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     try:
-        with unit_of_work(engine, EVERYWHERE) as work:
+        with by_tester(engine) as work:
             add_user(work, USER, PASSWORD)
     finally:
         passwords._hasher = kept

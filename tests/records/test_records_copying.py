@@ -10,18 +10,17 @@ import pytest
 from filled_records import contents, fill
 from sqlalchemy import Engine, inspect, text
 
+from actors import by_tester
 from databases import POSTGRESQL, SQLITE
 from ringback import clock
 from ringback.access.models import User
 from ringback.billing.entities.node import Node
-from ringback.changes.schemas import Actor
-from ringback.changes.service import changing
 from ringback.records import copying, postgresql
 from ringback.records.copying import CopyProgress, CopyRefused, copy_records
-from ringback.records.engine import RecordsUnavailable, open_engine, reading, unit_of_work
+from ringback.records.engine import UNTRACKED, RecordsUnavailable, open_engine, reading, unit_of_work
 from ringback.records.schema import VERSION_TABLE, SchemaTooNew, migrate, migrate_down, migrations_current
+from ringback.records.wall import EVERYWHERE
 
-ACTOR = Actor("system", "test", "cli")
 BOTH = pytest.mark.parametrize("to", [SQLITE, POSTGRESQL])
 
 
@@ -41,9 +40,11 @@ def test_everything_arrives_and_the_ids_go_on(
     monkeypatch.setattr(copying, "BATCH", 3)
     for _ in range(4):
         before = fill(engine)
-    with unit_of_work(engine) as work:
-        work.execute(text("INSERT INTO users SELECT 5000000000, environment, 'late', password_hash, created_at, "
-                          "password_changed_at FROM users WHERE id = 1"))  # fmt: skip
+    with engine.execution_options(**{UNTRACKED: True}).begin() as connection:
+        connection.execute(text(
+            "INSERT INTO users (id, name, full_name, email, role, environments, everywhere, active, must_change_password, "
+            "created_at, version) SELECT 5000000000, 'late', '', '', 'noc', ' default ', everywhere, active, "
+            "must_change_password, created_at, 1 FROM users WHERE id = 1"))  # fmt: skip
     before = contents(engine, before)
     seen: list[CopyProgress] = []
     copied = copy_records(url_of(engine), target_url, seen.append)
@@ -53,13 +54,11 @@ def test_everything_arrives_and_the_ids_go_on(
     assert migrations_current(target)
     assert contents(target, before) == before
     assert contents(engine, before) == before
-    with unit_of_work(target) as work:
+    with by_tester(target) as work:
         late = work.get_one(User, 5000000000)
-        new = User(name="new", password_hash="x", created_at=late.created_at, password_changed_at=late.created_at)
-        work.add(new)
-    with changing(target, ACTOR, ("default",)) as work:
-        node = Node(name="new", kind="edge", cluster=True, created_at=late.created_at)
-        work.add(node)
+        new = User(name="new", role="noc", created_at=late.created_at)
+        node = Node(environment="default", name="new", kind="edge", cluster=True, created_at=late.created_at)
+        work.add_all([new, node])
     assert new.id == 5000000001
     assert node.id == 5
     target.dispose()
@@ -71,9 +70,8 @@ def test_a_target_that_holds_anything_is_left_alone(engine: Engine, target_url: 
     fill(engine)
     target = open_engine(target_url)
     migrate(target)
-    with unit_of_work(target) as work:
-        work.execute(text("INSERT INTO users (environment, name, password_hash, created_at, password_changed_at) "
-                          "VALUES ('default', 'x', '', 1, 1)"))  # fmt: skip
+    with by_tester(target) as work:
+        work.add(User(name="x", role="noc", created_at=clock.now()))
     before = contents(target, inspect(target).get_table_names())
     with pytest.raises(CopyRefused, match=r"has records already, in .*users"):
         copy_records(url_of(engine), target_url)
@@ -156,8 +154,8 @@ def test_records_of_another_version_are_not_copied(engine: Engine, target_url: s
 def test_what_postgresql_cannot_hold_is_told(
     engine: Engine, another_database: Callable[[str], str], name: str, reason: str
 ) -> None:
-    with changing(engine, ACTOR, ("default",)) as work:
-        work.add(Node(name=name, kind="edge", cluster=True, created_at=clock.now()))
+    with by_tester(engine) as work:
+        work.add(Node(environment="default", name=name, kind="edge", cluster=True, created_at=clock.now()))
     target_url = another_database(POSTGRESQL)
     if not reason:
         assert copy_records(url_of(engine), target_url)["nodes"] == 1
@@ -173,6 +171,6 @@ def test_a_source_that_is_not_there_is_not_made(target_url: str, tmp_path: objec
     with pytest.raises(RecordsUnavailable, match="--from cannot be read"):
         copy_records("nonsense", target_url)
     target = open_engine(target_url)
-    with reading(target) as session:
+    with reading(target, EVERYWHERE) as session:
         assert not inspect(session.connection()).get_table_names()
     target.dispose()

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, StatementError
 
 from databases import Postgres, at_once, only_postgresql
-from ringback.access.models import LoginSession, User
+from ringback.access.models import LoginSession
+from ringback.hosts.models import Lease
 from ringback.records import postgresql
 from ringback.records.engine import (
     RecordsUnavailable,
@@ -28,100 +29,100 @@ from ringback.records.engine import (
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def person(name: str, at: datetime = NOON) -> User:
-    return User(name=name, password_hash="x", created_at=at, password_changed_at=at)
+def lease(name: str, at: datetime = NOON) -> Lease:
+    return Lease(name=name, holder="x", held_until=at)
 
 
-def people(engine: Engine) -> int:
+def leases(engine: Engine) -> int:
     with reading(engine) as session:
-        return session.scalars(select(func.count()).select_from(User)).one()
+        return session.scalars(select(func.count()).select_from(Lease)).one()
 
 
 def test_what_was_done_is_committed_at_the_end(engine: Engine) -> None:
     with unit_of_work(engine) as work:
-        work.add(person("ann"))
-        work.add(person("bob"))
-    assert people(engine) == 2
+        work.add(lease("ann"))
+        work.add(lease("bob"))
+    assert leases(engine) == 2
 
 
 def test_nothing_is_kept_when_the_block_raises(engine: Engine) -> None:
     def add_and_fail() -> None:
         with unit_of_work(engine) as work:
-            work.add(person("ann"))
+            work.add(lease("ann"))
             work.flush()
             raise KeyError("later trouble")
 
     with pytest.raises(KeyError):
         add_and_fail()
-    assert people(engine) == 0
+    assert leases(engine) == 0
 
 
 def test_a_service_cannot_commit(engine: Engine) -> None:
     def add_and_commit() -> None:
         with unit_of_work(engine) as work:
-            work.add(person("ann"))
+            work.add(lease("ann"))
             work.commit()
 
     with pytest.raises(RuntimeError, match="once"):
         add_and_commit()
-    assert people(engine) == 0
+    assert leases(engine) == 0
 
 
 def test_nothing_can_be_written_while_reading(engine: Engine) -> None:
     for _ in range(2):
         with reading(engine) as session, pytest.raises(DatabaseError, match=r"read-?only"):
-            session.execute(text("DELETE FROM users"))
+            session.execute(text("DELETE FROM leases"))
         with unit_of_work(engine) as work:  # on the same connection
-            work.execute(text("DELETE FROM users"))
+            work.execute(text("DELETE FROM leases"))
 
 
 def test_reading_is_one_view_whatever_is_written_meanwhile(engine: Engine) -> None:
     with reading(engine) as session:
-        before = session.scalars(select(func.count()).select_from(User)).one()
+        before = session.scalars(select(func.count()).select_from(Lease)).one()
         with unit_of_work(engine) as work:
-            work.add(person("ann"))
-        assert session.scalars(select(func.count()).select_from(User)).one() == before
-    assert people(engine) == before + 1
+            work.add(lease("ann"))
+        assert session.scalars(select(func.count()).select_from(Lease)).one() == before
+    assert leases(engine) == before + 1
 
 
 def test_readers_do_not_wait_for_a_writer(engine: Engine) -> None:
     with unit_of_work(engine) as work:
-        work.add(person("ann"))
+        work.add(lease("ann"))
         work.flush()
-        assert people(engine) == 0
-    assert people(engine) == 1
+        assert leases(engine) == 0
+    assert leases(engine) == 1
 
 
 def test_writers_that_read_first_lose_nothing(engine: Engine) -> None:
     with unit_of_work(engine) as work:
-        work.add(person("counter"))
+        work.add(lease("counter"))
 
     def add_one() -> None:
         for _ in range(10):
             with unit_of_work(engine) as work:
-                user = work.scalars(select(User).with_for_update()).one()
-                user.password_hash += "x"
+                held = work.scalars(select(Lease).with_for_update()).one()
+                held.holder += "x"
 
     at_once(*[add_one] * 4)
     with reading(engine) as session:
-        assert len(session.scalars(select(User.password_hash)).one()) == 1 + 40
+        assert len(session.scalars(select(Lease.holder)).one()) == 1 + 40
 
 
 def test_who_holds_a_lock_may_trust_that_nothing_is_there(engine: Engine) -> None:
     def add_if_new() -> None:
         for name in "abcdefgh":
             with unit_of_work(engine) as work:
-                work.lock("users")
-                if work.scalars(select(User).where(User.name == name)).first() is None:
-                    work.add(person(name))
+                work.lock("leases")
+                if work.scalars(select(Lease).where(Lease.name == name)).first() is None:
+                    work.add(lease(name))
 
     at_once(*[add_if_new] * 4)  # without the lock the second of two is refused by the unique constraint
-    assert people(engine) == 8
+    assert leases(engine) == 8
 
 
 def test_work_that_was_broken_off_for_another_is_done_again(engine: Engine) -> None:
     with unit_of_work(engine) as work:
-        work.add_all([person("ann"), person("bob")])
+        work.add_all([lease("ann"), lease("bob")])
     both_hold_one = threading.Barrier(2 if engine.dialect.name == "postgresql" else 1, timeout=30)
     tries: list[str] = []
 
@@ -129,7 +130,7 @@ def test_work_that_was_broken_off_for_another_is_done_again(engine: Engine) -> N
         def change(work: UnitOfWork) -> None:
             tries.append(first)
             for name in (first, second):
-                work.scalars(select(User).where(User.name == name).with_for_update()).one().password_hash += "x"
+                work.scalars(select(Lease).where(Lease.name == name).with_for_update()).one().holder += "x"
                 if name == first and len(tries) <= 2:
                     both_hold_one.wait()
 
@@ -137,7 +138,7 @@ def test_work_that_was_broken_off_for_another_is_done_again(engine: Engine) -> N
 
     at_once(partial(hold, "ann", "bob"), partial(hold, "bob", "ann"))
     with reading(engine) as session:
-        assert session.scalars(select(User.password_hash)).all() == ["xxx", "xxx"]
+        assert session.scalars(select(Lease.holder)).all() == ["xxx", "xxx"]
     assert len(tries) == (3 if engine.dialect.name == "postgresql" else 2)
 
 
@@ -164,24 +165,17 @@ def test_foreign_keys_hold(engine: Engine) -> None:
 def test_times_are_microseconds_in_the_table_and_utc_in_code(engine: Engine) -> None:
     moment = datetime(2026, 11, 22, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     with unit_of_work(engine) as work:
-        work.add(person("ann", moment))
+        work.add(lease("ann", moment))
     with reading(engine) as session:
-        assert session.execute(text("SELECT created_at FROM users")).scalar_one() == 1795348800123456
-        read = session.scalars(select(User.created_at)).one()
+        assert session.execute(text("SELECT held_until FROM leases")).scalar_one() == 1795348800123456
+        read = session.scalars(select(Lease.held_until)).one()
     assert read == moment
     assert read.tzinfo is UTC
 
 
 def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:
     with pytest.raises(StatementError, match="without a zone"), unit_of_work(engine) as work:
-        work.add(person("ann", datetime(2026, 11, 22)))  # noqa: DTZ001
-
-
-def test_new_records_belong_to_the_default_environment(engine: Engine) -> None:
-    with unit_of_work(engine) as work:
-        work.add(person("ann"))
-    with reading(engine) as session:
-        assert session.scalars(select(User.environment)).one() == "default"
+        work.add(lease("ann", datetime(2026, 11, 22)))  # noqa: DTZ001
 
 
 def test_values_are_in_no_error(engine: Engine) -> None:
@@ -277,7 +271,7 @@ def test_connections_that_the_server_ended_are_not_handed_out(engine: Engine) ->
         ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
         assert work.scalar(text(ended + "AND datname = current_database()")) == 3
     for _ in range(4):
-        assert people(engine) == 0
+        assert leases(engine) == 0
 
 
 @only_postgresql

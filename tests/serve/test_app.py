@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback.access import tokens
 from ringback.access.service import add_user
 from ringback.app import LARGEST_BODY, create_app
@@ -23,6 +24,8 @@ PASSWORD = "correct horse battery"
 OPEN_TO_ALL = {
     ("GET", "/login"),
     ("POST", "/login"),
+    ("GET", "/login/code"),
+    ("POST", "/login/code"),
     ("GET", "/"),  # a redirect to a page that asks
     ("GET", "/healthz"),
     ("GET", "/readyz"),
@@ -47,13 +50,13 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def token(app: FastAPI, client: TestClient) -> dict[str, str]:
-    with unit_of_work(app.state.records, EVERYWHERE) as work:
+    with by_tester(app.state.records) as work:
         return {"Authorization": f"Bearer {tokens.create_token(work, 'test')}"}
 
 
 @pytest.fixture
 def signed_in(app: FastAPI, client: TestClient) -> TestClient:
-    with unit_of_work(app.state.records, EVERYWHERE) as work:
+    with by_tester(app.state.records) as work:
         add_user(work, "ann", PASSWORD)
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
     return client

@@ -12,7 +12,8 @@ import pytest
 
 from databases import POSTGRESQL, SQLITE
 from ringback import __version__
-from ringback.access.service import Visitor, ensure_first_user, log_in
+from ringback.access.schemas import Visitor
+from ringback.access.service import ensure_first_user, log_in
 from ringback.cli import app
 from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
@@ -28,7 +29,7 @@ def test_a_token_is_made_listed_and_revoked(tmp_path: Path) -> None:  # on Postg
     assert made.returncode == 0
     assert re.fullmatch(r"rb_[\w-]{43}\n", made.stdout)
     listed = command("token", "list", "--data", data).stdout
-    assert re.search(r"^crm +rb_.{5}\.\.\.  until \d{4}-\d\d-\d\d +never used$", listed, re.MULTILINE)
+    assert re.search(r"^crm +- +rb_.{5}\.\.\.  until \d{4}-\d\d-\d\d +default +never used$", listed, re.MULTILINE)
     assert made.stdout.strip() not in listed
     twice = command("token", "create", "crm", "--data", data)
     assert (twice.returncode, twice.stdout) == (2, "")
@@ -119,7 +120,8 @@ def test_records_are_copied(records_url: str, another_database: Callable[[str], 
     engine.dispose()
     again = command("records", "copy", "--from", records_url, "--to", target)
     assert again.returncode == 1
-    assert "the target has records already, in login_sessions, login_throttles, users" in again.stderr
+    assert "the target has records already, in " in again.stderr
+    assert "login_throttles" in again.stderr
 
 
 def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback.access import tokens
 from ringback.app import create_app
-from ringback.records.engine import unit_of_work
-from ringback.records.wall import EVERYWHERE
 from ringback.sessions.capture.pcap_writer import write_pcap
 from ringback.sessions.share.service import open_share
 from ringback.sessions.story import Hop, Sighting
@@ -68,7 +67,7 @@ def app(settings: Settings) -> FastAPI:
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, base_url="http://ringback.test", follow_redirects=False) as made:
-        with unit_of_work(app.state.records, EVERYWHERE) as work:
+        with by_tester(app.state.records) as work:
             made.headers["Authorization"] = f"Bearer {tokens.create_token(work, 'test')}"
         yield made
 

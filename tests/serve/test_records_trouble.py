@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from databases import Postgres, only_postgresql
 from ringback.access import tokens
 from ringback.access.service import add_user
@@ -41,7 +42,7 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def token(app: FastAPI, client: TestClient) -> dict[str, str]:
-    with unit_of_work(app.state.records, EVERYWHERE) as work:
+    with by_tester(app.state.records) as work:
         return {"Authorization": f"Bearer {tokens.create_token(work, 'test')}"}
 
 
@@ -81,7 +82,7 @@ def _send_forms(client: TestClient, token: dict[str, str], value: str) -> None:
 def test_a_database_that_is_away_is_said_and_comes_back(
     app: FastAPI, client: TestClient, token: dict[str, str], postgres: Postgres
 ) -> None:
-    with unit_of_work(app.state.records, EVERYWHERE) as work:
+    with by_tester(app.state.records) as work:
         add_user(work, "ann", PASSWORD)
     assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
     name = app.state.records.url.database

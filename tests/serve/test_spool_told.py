@@ -7,10 +7,9 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback.access import tokens
 from ringback.app import create_app
-from ringback.records.engine import unit_of_work
-from ringback.records.wall import EVERYWHERE
 from ringback.sessions.ingest.status import CollectorStatus, write_collector_status
 from ringback.settings import load_settings
 
@@ -35,7 +34,7 @@ def test_how_far_storing_is_behind_is_told_by_readiness_metrics_and_status(tmp_p
         assert "ringback_spool_limit_bytes 10000.0" in metrics
         assert "ringback_spool_packets 650.0" in metrics
         assert "ringback_spool_oldest_seconds 130.0" in metrics
-        with unit_of_work(app.state.records, EVERYWHERE) as work:
+        with by_tester(app.state.records) as work:
             token = tokens.create_token(work, "test")
         document = client.get("/api/v1/status", headers={"Authorization": f"Bearer {token}"}).json()
         assert document["collector"]["spool"] == {

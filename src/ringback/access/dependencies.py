@@ -1,4 +1,5 @@
-"""Who is there? Two FastAPI dependencies: `current_user` (perhaps nobody) and `require_user` (somebody).
+"""Who is there? FastAPI dependencies: `current_user` (perhaps nobody), `require_login` (somebody, who may have a password
+to change first), `require_user` (somebody with an environment), `may` (somebody with a permission), `CurrentActor`.
 
 A browser is known by its cookie, a program by `Authorization: Bearer rb_...`. What a browser changes must carry the
 token of its login (header X-CSRF-Token, or the form's field) and come from this site; a program's request, which no
@@ -17,9 +18,11 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 
 from ringback.access.permissions import Permission
-from ringback.access.schemas import Principal
-from ringback.access.service import LIFE, Visitor, principal_of_login
+from ringback.access.policy import Policy
+from ringback.access.schemas import Due, Principal, Visitor
+from ringback.access.service import LIFE, principal_of_login
 from ringback.access.tokens import principal_of_token
+from ringback.changes.schemas import Actor
 from ringback.problem import Problem
 from ringback.settings import Settings
 from ringback.web.templating import CSRF_FIELD
@@ -27,6 +30,8 @@ from ringback.web.templating import CSRF_FIELD
 COOKIE = "ringback_session"
 COOKIE_LIFE_SECONDS = int(LIFE.total_seconds())
 CSRF_HEADER = "X-CSRF-Token"
+ENVIRONMENT_COOKIE = "ringback_environment"  # of the chooser in the header of pages
+ENVIRONMENT_HEADER = "Ringback-Environment"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -53,6 +58,33 @@ class NotAllowed(Problem):
         )
 
 
+class NoEnvironment(Problem):
+    """What is asked for is in an environment that is not the reader's, or there is none."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(403, detail, title="Not your environment", field=ENVIRONMENT_HEADER)
+
+
+class FirstThis(Problem):
+    """Something has to be done before anything else: pages lead there, the API says so."""
+
+    def __init__(self, request: Request, due: Due) -> None:
+        path, what = _FIRST[due]
+        detail = f"{what} first: {path}"
+        if request.url.path.startswith("/api/"):
+            super().__init__(403, detail)
+        elif "hx-request" in request.headers:
+            super().__init__(403, detail, headers={"HX-Redirect": path})
+        else:
+            super().__init__(303, detail, title="First this", headers={"Location": path})
+
+
+_FIRST = {
+    "password": ("/account/password", "Choose a new password"),
+    "second factor": ("/profile/second-factor", "Set up a second factor"),
+}
+
+
 def records(request: Request) -> Engine:
     """The engine that the application opened at its start."""
     engine: Engine = request.app.state.records
@@ -65,31 +97,58 @@ def settings(request: Request) -> Settings:
 
 
 def visitor(request: Request) -> Visitor:
-    return Visitor(request.client.host if request.client else "", request.headers.get("user-agent", ""))
+    address = request.client.host if request.client else ""
+    return Visitor(address, request.headers.get("user-agent", ""), getattr(request.state, "request_id", ""))
+
+
+def policy(request: Request) -> Policy:
+    found: Policy = getattr(request.app.state, "access_policy", None) or Policy()
+    return found
 
 
 def current_user(request: Request) -> Principal | None:
-    """Also tells `request.state` what the page shell shows of the reader. An Authorization header outweighs the cookie."""
-    engine = records(request)
-    authorization = request.headers.get("authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        principal = principal_of_token(engine, token.strip()) if scheme.lower() == "bearer" else None
-        if principal is None:
-            raise NotSignedIn("The token is unknown, expired or revoked. `ringback token create NAME` makes one.")
-        return principal
-    secret = request.cookies.get(COOKIE)
-    principal = principal_of_login(engine, secret) if secret else None
-    request.state.viewer_name = principal.name if principal else ""
-    request.state.viewer_permissions = principal.permissions if principal else frozenset()
-    request.state.csrf_token = principal.csrf_token if principal else ""
+    """Also tells `request.state` what the page shell shows of the reader. An Authorization header outweighs the cookie.
+
+    The reader has chosen one of their environments: by the header, else the chooser's cookie, else the first.
+    """
+    principal = _principal(request)
+    if principal is not None and (chosen := _chosen(request, principal)):
+        principal = principal.within(chosen)
+    state = request.state
+    state.viewer_name = principal.name if principal else ""
+    state.csrf_token = principal.csrf_token if principal else ""
+    state.viewer_permissions = principal.permissions if principal else frozenset()
+    state.viewer_environments = principal.belongs_to if principal else ()
+    state.viewer_environment = principal.environments[0] if principal and principal.environments else ""
     return principal
 
 
-async def require_user(
+def _principal(request: Request) -> Principal | None:
+    """Raises NotSignedIn for a token that is no good."""
+    engine = records(request)
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        secret = request.cookies.get(COOKIE)
+        return principal_of_login(engine, secret, policy(request)) if secret else None
+    scheme, _, token = authorization.partition(" ")
+    principal = principal_of_token(engine, token.strip(), visitor(request)) if scheme.lower() == "bearer" else None
+    if principal is None:
+        request.state.viewer_name = ""
+        raise NotSignedIn(
+            "The token is unknown, expired or revoked. Your profile, or `ringback token create`, makes one."
+        )
+    return principal
+
+
+def _chosen(request: Request, principal: Principal) -> str:
+    wanted = request.headers.get(ENVIRONMENT_HEADER) or request.cookies.get(ENVIRONMENT_COOKIE, "")
+    return wanted if wanted in principal.belongs_to else ""
+
+
+async def require_login(
     request: Request, principal: Annotated[Principal | None, Depends(current_user)]
 ) -> AsyncIterator[Principal]:
-    """Raises NotSignedIn, CsrfRefused."""
+    """Somebody, who may have something to do first. Raises NotSignedIn, CsrfRefused."""
     if principal is None:
         raise NotSignedIn("Sign in, or send an API token: Authorization: Bearer rb_...")
     try:
@@ -101,6 +160,18 @@ async def require_user(
         yield principal
     finally:
         await request.close()  # the files of a form that was read for its token
+
+
+def require_user(request: Request, principal: SignedIn) -> Principal:
+    """Somebody who has an environment, and nothing to do first. Raises also FirstThis, NoEnvironment."""
+    if principal.due:
+        raise FirstThis(request, principal.due)
+    wanted = request.headers.get(ENVIRONMENT_HEADER)
+    if wanted and wanted not in principal.belongs_to:
+        raise NoEnvironment(f"{ENVIRONMENT_HEADER}: you do not belong to an environment {wanted!r}.")
+    if not principal.environments:
+        raise NoEnvironment("You belong to no environment yet. An administrator can give you one.")
+    return principal
 
 
 def may(*permissions: Permission) -> Any:
@@ -118,11 +189,26 @@ def may(*permissions: Permission) -> Any:
     return Depends(check)
 
 
+def current_actor(request: Request, principal: SignedIn) -> Actor:
+    """Who is told to have done what the request does."""
+    return actor_of_request(request, principal)
+
+
+def actor_of_request(request: Request, principal: Principal) -> Actor:
+    came = visitor(request)
+    of = principal.user_id if principal.kind == "user" else principal.token_id
+    realm = "api" if principal.kind == "token" or request.url.path.startswith("/api/") else "console"
+    return Actor(principal.kind, principal.name, realm, str(of or ""), came.address, came.request_id)
+
+
 CurrentUser = Annotated[Principal | None, Depends(current_user)]
+SignedIn = Annotated[Principal, Depends(require_login)]
 RequiredUser = Annotated[Principal, Depends(require_user)]
+CurrentActor = Annotated[Actor, Depends(current_actor)]
 Records = Annotated[Engine, Depends(records)]
 CurrentSettings = Annotated[Settings, Depends(settings)]
 CurrentVisitor = Annotated[Visitor, Depends(visitor)]
+CurrentPolicy = Annotated[Policy, Depends(policy)]
 
 
 def check_same_site(request: Request) -> None:

@@ -13,6 +13,8 @@ from ringback.access.schemas import AccessError
 
 SHORTEST = 10
 LONGEST = 256  # more is refused: hashing takes time
+_GUESSED = 40  # characters are tried to be guessed; that takes time, and is enough
+_WEAK = 3  # zxcvbn: 0 risky, 4 very unguessable; 3 withstands what an offline attack costs today
 _LETTERS = "abcdefghjkmnpqrstuvwxyzACDEFGHJKLMNPQRTUVWXYZ23456789"  # none is taken for another one
 
 _hasher = PasswordHasher()
@@ -50,8 +52,9 @@ def random_password() -> str:
     return "-".join(letters[start : start + 5] for start in range(0, 20, 5))
 
 
-def check_new_password(name: str, password: str) -> None:
-    """Raises AccessError."""
+def check_new_password(name: str, password: str, *more: str) -> None:
+    """Not short, not long, without the name, not among those that are guessed first. `more` is what is known of the
+    person (full name, e-mail). Raises AccessError."""
     if len(password) < SHORTEST:
         raise AccessError("new_password", f"The new password needs at least {SHORTEST} characters.")
     if len(password) > LONGEST:
@@ -59,4 +62,14 @@ def check_new_password(name: str, password: str) -> None:
     if name.lower() in password.lower() or len(set(password)) < 5:
         raise AccessError(
             "new_password", "The new password is too easy: no name in it, and five different characters."
+        )
+    from zxcvbn import zxcvbn  # with 100,000 words and passwords that are used most: read when they are needed
+
+    known = [name, "ringback", *(word for text in more for word in text.replace("@", " ").split())]
+    guess = zxcvbn(password[:_GUESSED], user_inputs=known)
+    if guess["score"] < _WEAK:
+        why = guess["feedback"]["warning"].rstrip(".")
+        raise AccessError(
+            "new_password",
+            f"The new password is guessed too quickly{f' ({why})' if why else ''}. Put together a few uncommon words.",
         )

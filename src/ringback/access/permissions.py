@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -42,7 +43,14 @@ class Role(StrEnum):
 
 _P = Permission
 _TRACE = {_P.SESSIONS_READ, _P.SESSIONS_EXPORT, _P.SESSIONS_SHARE}
-_LOOK = {_P.SESSIONS_READ, _P.CUSTOMERS_READ, _P.CATALOGUE_READ, _P.NETWORK_READ, _P.AUDIT_READ, _P.CONFIGURATION_READ}
+_LOOK = {
+    _P.SESSIONS_READ,
+    _P.CUSTOMERS_READ,
+    _P.CATALOGUE_READ,
+    _P.NETWORK_READ,
+    _P.AUDIT_READ,
+    _P.CONFIGURATION_READ,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
@@ -63,3 +71,50 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         | {_P.NETWORK_WRITE, _P.PERSONAL_READ}
     ),
 }
+
+ABOUT: dict[Permission, str] = {
+    _P.SESSIONS_READ: "Search sessions and open them",
+    _P.SESSIONS_EXPORT: "Download sessions as pcap, text, JSON or a drawing",
+    _P.SESSIONS_SHARE: "Make links that show one session without a login",
+    _P.CAPTURES_WRITE: "Upload captures",
+    _P.LOGS_WRITE: "Send log lines",
+    _P.CAPTURE_READ: "See the state of capture, spool and stores",
+    _P.CUSTOMERS_READ: "See customers, accounts and what is theirs",
+    _P.CUSTOMERS_WRITE: "Make and change customers, accounts and what is theirs",
+    _P.CATALOGUE_READ: "See products, tariffs, rates and access policies",
+    _P.CATALOGUE_WRITE: "Make and change products, tariffs, rates and access policies",
+    _P.NETWORK_READ: "See nodes, connections and CPE profiles",
+    _P.NETWORK_WRITE: "Make and change nodes, connections and CPE profiles",
+    _P.AUDIT_READ: "Read the audit log",
+    _P.AUDIT_VERIFY: "Verify the audit log",
+    _P.CONFIGURATION_READ: "See the options",
+    _P.CONFIGURATION_WRITE: "Change the options",
+    _P.USERS_READ: "See people, their roles and tokens",
+    _P.USERS_WRITE: "Make and change people, reset passwords, revoke tokens",
+    _P.ENVIRONMENTS_WRITE: "Make and change environments, and say which traffic is whose",
+    _P.PERSONAL_READ: "See numbers, names, addresses and SIP identities; without it they are masked",
+    _P.TOKENS_OWN: "Make API tokens for oneself",
+}
+
+ROLES: dict[Role, tuple[str, str]] = {
+    Role.ADMINISTRATOR: ("Administrator", "Everything, people and options included."),
+    Role.BILLING: ("Billing", "Customers and the catalogue, with personal data."),
+    Role.SUPPORT: ("Support", "Traces and customers, with personal data."),
+    Role.NOC: ("NOC", "Traces, capture and the network, without personal data."),
+    Role.READ_ONLY: ("Read-only", "Looks at everything but people, changes nothing, sees no personal data."),
+    Role.API: ("API", "A program: it has tokens and no login."),
+}
+
+
+def known(words: Iterable[str]) -> frozenset[Permission]:
+    """Those of the words that are permissions."""
+    named = set(words)
+    return frozenset(each for each in Permission if each.value in named)
+
+
+def permissions_of(role: Role, sees_personal: bool | None = None) -> frozenset[Permission]:
+    """Those of the role, with personal data granted (True), taken (False) or as the role says (None)."""
+    found = PERMISSIONS[role]
+    if sees_personal is None:
+        return found
+    return found | {_P.PERSONAL_READ} if sees_personal else found - {_P.PERSONAL_READ}

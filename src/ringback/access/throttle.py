@@ -43,6 +43,11 @@ def attempt(name: str, address: str) -> Attempt:
     return Attempt(hashlib.sha256(name.encode()).hexdigest(), _network(address))
 
 
+def code_attempt(name: str, address: str) -> Attempt:
+    """At the second factor of a user. Counted apart: the keys of names are in lower case, so that none is like it."""
+    return attempt(f"CODE {name}", address)
+
+
 def admit(work: UnitOfWork, tried: Attempt, now: datetime) -> None:
     """Count the attempt. Raises TooManyAttempts, counting nothing, while the account or the address has to wait."""
     rows = [_row(work, "account", tried.account, now), _row(work, "address", tried.address, now)]
