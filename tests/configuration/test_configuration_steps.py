@@ -52,7 +52,9 @@ def test_three_steps(here: Room) -> None:
     assert (verified.token, verified.by) == (verification.token, "bob")
     entry = here.service.apply(ANN, INSTALLATION, verification.token, "  less\ndisk ")
     assert (entry.by, entry.realm, entry.reason) == ("ann", "console", "less disk")
-    assert [(each.name, each.old_told, each.new_told) for each in entry.changes] == [(AGE, "180 days (default)", "90 days")]
+    assert [(each.name, each.old_told, each.new_told) for each in entry.changes] == [
+        (AGE, "180 days (default)", "90 days")
+    ]
     now = state(here, AGE)
     assert (now.told, now.source, now.by, now.entry) == ("90 days", Source.APPLIED, "ann", entry.id)
     assert here.service.draft(INSTALLATION).values == {}
