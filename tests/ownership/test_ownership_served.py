@@ -6,17 +6,19 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from ringback import clock
 from ringback.billing.entities.models import Environment
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing
-from ringback.events import LegQuery, LogQuery, open_store
+from ringback.events import EventStore, LegQuery, LogQuery, open_store
 from ringback.records.engine import open_engine
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.capture.hep import LOG, encode
@@ -56,23 +58,28 @@ def send(server: Server, transport: str, packets: Sequence[bytes]) -> None:
             out.sendto(each, (host, int(port)))
 
 
-def found(data: Path) -> dict[str, set[str]]:
+def found(store: EventStore) -> dict[str, set[str]]:
     """Call-ID of a leg, or text of a line -> environments that have it."""
     places: dict[str, set[str]] = {}
-    store = open_store(f"sqlite:{data / 'events'}")
-    try:
-        for place in PLACES:
-            for row in store.search(LegQuery((place,), 0, EVER), limit=500).rows:
-                places.setdefault(row.call_id, set()).add(place)
-            for record in store.search_logs(LogQuery((place,), 0, EVER), limit=500).records:
-                places.setdefault(record.text, set()).add(place)
-    finally:
-        store.close()
+    for place in PLACES:
+        for row in store.search(LegQuery((place,), 0, EVER), limit=500).rows:
+            places.setdefault(row.call_id, set()).add(place)
+        for record in store.search_logs(LogQuery((place,), 0, EVER), limit=500).records:
+            places.setdefault(record.text, set()).add(place)
     return places
 
 
-def stored(data: Path, *names: str) -> Callable[[], bool]:
-    return lambda: set(names) <= set(found(data))
+def stored(store: EventStore, *names: str) -> Callable[[], bool]:
+    return lambda: set(names) <= set(found(store))
+
+
+@contextmanager
+def events(data: Path) -> Iterator[EventStore]:
+    store = open_store(f"sqlite:{data / 'events'}")
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 class Administrator:
@@ -113,27 +120,31 @@ def make_environments(data: Path) -> None:
     engine.dispose()
 
 
-def new_call_until(server: Server, data: Path, name: str, place: str) -> None:
+def new_call_until(server: Server, store: EventStore, name: str, place: str) -> None:
     """Calls of a.example, one after the other, until one came to `place`."""
     for number in range(60):
         call_id = f"{name} {number}"
         send(server, "udp", [packet(call_id, "a.example")])
-        until(stored(data, call_id))
-        if found(data)[call_id] == {place}:
+        until(stored(store, call_id))
+        if found(store)[call_id] == {place}:
             return
         time.sleep(0.2)
     raise AssertionError(f"no call came to {place}")
 
 
+@pytest.mark.timeout(240)  # two starts of a whole server, on a machine that may be busy
 def test_traffic_of_two_tenants_is_kept_apart_while_rules_change(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with serving(data, wait_for="HEP: tcp", environ={"RINGBACK_HEP_WORKERS": "2"}) as server:
+    with (
+        serving(data, wait_for="HEP: tcp", environ={"RINGBACK_HEP_WORKERS": "2"}) as server,
+        events(data) as store,
+    ):
         send(server, "udp", [packet("before there were rules", "a.example")])
-        until(stored(data, "before there were rules"))
+        until(stored(store, "before there were rules"))
         make_environments(data)
         with Administrator(server) as administrator:
             administrator.put(("domain", "a.example", "a"), ("node", "202", "b"))
-            new_call_until(server, data, "first", "a")
+            new_call_until(server, store, "first", "a")
 
             for transport in ("udp", "tcp"):
                 send(
@@ -156,8 +167,8 @@ def test_traffic_of_two_tenants_is_kept_apart_while_rules_change(tmp_path: Path)
             assert command("import", "--data", str(data), str(capture)).returncode == 0
             whats = ("a", "b", "nobody's", "line of a", "line of b", "line of nobody")
             names = [f"{transport} {what}" for transport in ("udp", "tcp") for what in whats]
-            until(stored(data, *names))
-            places = found(data)
+            until(stored(store, *names))
+            places = found(store)
             for each in ("udp", "tcp"):
                 assert places[f"{each} a"] == places[f"{each} line of a"] == {"a"}
                 assert places[f"{each} b"] == places[f"{each} line of b"] == {"b"}
@@ -169,30 +180,32 @@ def test_traffic_of_two_tenants_is_kept_apart_while_rules_change(tmp_path: Path)
             assert 'name="value" value="101"' in page
 
             administrator.put(("domain", "a.example", "b"), ("everything", "", "default"))
-            new_call_until(server, data, "second", "b")
+            new_call_until(server, store, "second", "b")
             send(server, "udp", [packet("udp a", "a.example"), packet("the rest")])
-            until(stored(data, "the rest"))
+            until(stored(store, "the rest"))
+        places = found(store)
+        assert places["udp a"] == {"a"}, "an open session stays where it is"
+        assert places["the rest"] == places["before there were rules"] == {"default"}
         assert server.stop(signal.SIGTERM) == 0
-    places = found(data)
-    assert places["udp a"] == {"a"}, "an open session stays where it is"
-    assert places["the rest"] == places["before there were rules"] == {"default"}
 
 
+@pytest.mark.timeout(240)  # two starts of a whole server, on a machine that may be busy
 def test_a_server_that_was_killed_knows_the_rules_from_its_first_packet(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with serving(data, wait_for="HEP: tcp") as server:
+    with serving(data, wait_for="HEP: tcp") as server, events(data) as store:
         make_environments(data)
         with Administrator(server) as administrator:
             administrator.put(("domain", "a.example", "a"))
-        new_call_until(server, data, "first", "a")
+        new_call_until(server, store, "first", "a")
         children = list(server.children().values())
         server.process.kill()
         server.process.wait(30)
         for child in children:
             child.wait(30)
-    with serving(data, wait_for="HEP: tcp") as server:
+    with serving(data, wait_for="HEP: tcp") as server, events(data) as store:
         send(server, "udp", [packet("second", "a.example"), packet("none")])
-        until(stored(data, "second", "none"))
+        until(stored(store, "second", "none"))
+        places = found(store)
+        assert places["second"] == {"a"}
+        assert places["none"] == {"unassigned"}
         assert server.stop(signal.SIGTERM) == 0
-    assert found(data)["second"] == {"a"}
-    assert found(data)["none"] == {"unassigned"}
