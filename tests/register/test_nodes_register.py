@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from ringback.billing.entities.checks import sender_address
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing
 from ringback.records.engine import open_engine
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.nodes import service
-from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound, canonical_address, checked
+from ringback.sessions.nodes.schemas import NodeError, NodeForm, NodeNotFound, checked
 from ringback.sessions.nodes.service import (
     NodeRegister,
     add_node,
@@ -88,16 +89,16 @@ def test_a_node_that_will_not_do_is_told_which_field(change: dict[str, object], 
     ],
 )
 def test_an_address_is_spelled_one_way(typed: str, kept: str) -> None:
-    assert canonical_address(typed) == kept
+    assert checked(replace(EDGE, addresses=(typed,))).addresses == {kept}
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_address_or_a_node_error(typed: str) -> None:
+def test_any_text_is_an_address_or_refused(typed: str) -> None:
     try:
-        kept = canonical_address(typed)
-    except NodeError:
+        kept = sender_address(typed)
+    except ValueError:
         return
-    assert canonical_address(kept) == kept
+    assert sender_address(kept) == kept
 
 
 def test_names_and_senders_belong_to_one_node(engine: Engine) -> None:
