@@ -12,6 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from ringback import __version__, health
 from ringback.access import pages as access_pages
 from ringback.billing.entities import api as entities_api
+from ringback.billing.entities import pages as entities_pages
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
 from ringback.configuration import pages as configuration_pages
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
     app.include_router(entities_api.router)
+    app.include_router(entities_pages.router)
     app.include_router(share_api.router)
     app.include_router(uploads_api.router)
     app.include_router(logs_api.router)
@@ -90,7 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
 
     larger = {uploads_api.PATH: settings.upload_bytes, "/upload": settings.upload_bytes, logs_api.PATH: MOST_BYTES}
-    larger |= entities_api.import_paths()
+    larger |= entities_api.import_paths() | entities_pages.larger_bodies()
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(BodyLimit, limit=LARGEST_BODY, larger=larger)

@@ -25,36 +25,9 @@ def test_an_unknown_sender_gets_a_name_that_lists_and_diagrams_show(visit: Visit
     row.locator("input[name=name]").fill("edge1")
     page.keyboard.press("Enter")
     expect(page.locator("#messages")).to_contain_text("101 is edge1 from now on")
-    expect(page.locator(".register tbody tr")).to_contain_text("edge1")
+    expect(page.locator(".entities tbody tr")).to_contain_text("edge1")
     page.goto(empty_nodes.session("refused") + "?view=nodes")
     expect(page.locator(".flow-head")).to_contain_text("edge1")
-
-
-def test_a_node_is_added_changed_and_removed(visit: Visit, empty_nodes: Site) -> None:
-    page = open_page(visit, empty_nodes, "/nodes")
-    page.fill("#add-name", "media3")
-    page.fill("#add-addresses", "192.0.2.99, 192.0.2.98")
-    page.locator("#add-kind").select_option("media")
-    page.click("text=Add the node")
-    expect(page.locator("#messages")).to_contain_text("media3 is registered")
-    page.get_by_label("Change media3").click()
-    page.fill("#edit-name", "media4")
-    page.click("text=Save")
-    expect(page.locator(".register")).to_contain_text("media4")
-    page.get_by_label("Change media4").click()
-    page.locator("summary", has_text="Remove media4").click()
-    page.get_by_role("button", name="Remove media4").click()
-    expect(page.locator("#messages")).to_contain_text("media4 is no longer registered")
-
-
-def test_a_node_that_cannot_be_is_told_at_its_field_and_keeps_what_was_typed(visit: Visit, empty_nodes: Site) -> None:
-    page = open_page(visit, empty_nodes, "/nodes")
-    page.fill("#add-name", "x")
-    page.fill("#add-agents", "abc")
-    page.click("text=Add the node")
-    expect(page.locator("#add .error")).to_contain_text("no capture id")
-    expect(page.locator("#add-name")).to_have_value("x")
-    visit.complaints.remove("Failed to load resource: the server responded with a status of 400 (Bad Request)")
 
 
 def test_the_capture_page_refreshes_itself(visit: Visit, site: Site) -> None:

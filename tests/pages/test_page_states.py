@@ -186,7 +186,7 @@ def test_parts_of_a_page_that_was_never_opened_are_a_view_too(reader: Reader, pa
 
 def test_nothing_is_changed_without_the_token_of_the_login(reader: Reader) -> None:
     for path, data in (
-        ("/nodes", {"name": "evil", "agents": "666"}),
+        ("/nodes/new", {"name": "evil", "agents": "666"}),
         (f"{reader.path('refused')}/shares", {"hours": "24"}),
         ("/upload", {}),
     ):
@@ -239,13 +239,13 @@ def test_a_sender_may_join_a_node_that_exists(reader: Reader) -> None:
     def name(value: str, kind: str) -> int:
         data = {"sender_kind": kind, "value": value, "name": "edge9", "kind": "edge", "cluster": "1"}
         return reader.client.post(
-            "/nodes/senders", data=data, headers=reader.csrf, follow_redirects=False
+            "/nodes/unknown-senders", data=data, headers=reader.csrf, follow_redirects=False
         ).status_code
 
     assert name("901", "agent") == name("192.0.2.201", "address") == 303
     page = reader.client.get("/nodes").text
-    assert re.search(r"edge9</b>.*?901.*?192\.0\.2\.201", page, re.DOTALL)
-    assert name("not an address", "address") == 400
+    assert re.search(r"edge9</a>.*?901.*?192\.0\.2\.201", page, re.DOTALL)
+    assert name("not an address", "address") == 422
 
 
 def test_the_guide_has_a_page_for_every_issue_and_says_when_there_is_none(reader: Reader) -> None:

@@ -66,7 +66,7 @@ def test_no_value_of_a_form_is_our_fault(client: TestClient, token: dict[str, st
 def _send_forms(client: TestClient, token: dict[str, str], value: str) -> None:
     assert client.post("/login", data={"name": value, "password": value}).status_code in (401, 422)
     form = dict.fromkeys(("name", "kind", "agents", "addresses", "was", "sender_kind", "value"), value)
-    for path in ("/nodes", "/nodes/change", "/nodes/remove", "/nodes/senders"):
+    for path in ("/nodes/new", "/nodes/bulk", "/nodes/bulk/apply", "/nodes/unknown-senders"):
         for data in (form, form | {"kind": "edge", "agents": "7", "addresses": "", "sender_kind": "agent"}):
             assert client.post(path, data=data, headers=token).status_code < 500, (path, data)
     for document in (

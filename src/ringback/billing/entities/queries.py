@@ -154,10 +154,10 @@ def told_statuses(
 
 def currencies(session: Session, kind: EntityType, rows: Sequence[Any]) -> dict[int, str]:
     """In which currency an entity's amounts are, by id; nothing for types without amounts."""
-    if not any(each.kind is Kind.MONEY for each in kind.fields):
-        return {}
     if any(each.name == "currency" for each in kind.fields):
         return {row.id: row.currency for row in rows}
+    if not any(each.kind is Kind.MONEY for each in kind.fields):
+        return {}
     for name in ("customer_id", "tariff_id", "account_id"):
         if any(each.name == name for each in kind.fields):
             other = TYPES[kind[name].links_to]
