@@ -17,20 +17,16 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from ringback import clock
-from ringback.changes.schemas import Actor
-from ringback.changes.service import changing
 from ringback.composition import compose
 from ringback.demo import recording, traffic
 from ringback.demo.copies import Original, originals
-from ringback.demo.nodes import NODES
+from ringback.demo.entities import make_entities
 from ringback.demo.replay import send_all, send_in_time
 from ringback.events import open_store
 from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
-from ringback.records.tables import DEFAULT_ENVIRONMENT
 from ringback.serve import CannotServe, serve
 from ringback.sessions.ingest.files import import_files
-from ringback.sessions.nodes.service import replace_nodes
 from ringback.settings import Settings, load_settings
 
 _MARKER = "this-is-a-demo"
@@ -45,7 +41,7 @@ def run_demo(data: Path, web: str, hep: str, say: Callable[[str], None] = print)
     """
     settings = load_settings({}, data=data, web=web, hep_udp=hep)
     _make_anew(settings)
-    _register_nodes(settings)
+    _make_books(settings)
     _import_examples(settings)
     said: list[str] = []
     player = _Player(originals(*recording.load()), said, say)
@@ -82,13 +78,13 @@ def _make_anew(settings: Settings) -> None:
     (folder / _MARKER).write_text("`ringback demo` deletes this folder when it starts.\n")
 
 
-def _register_nodes(settings: Settings) -> None:
+def _make_books(settings: Settings) -> None:
+    """Nodes, customers and what is theirs, as if typed in: by the service that pages and the API use."""
     compose(settings)
     engine = open_engine(settings.records_url)
     try:
         migrate(engine)
-        with changing(engine, Actor("system", "demo", "cli"), (DEFAULT_ENVIRONMENT,)) as work:
-            replace_nodes(work, DEFAULT_ENVIRONMENT, NODES)
+        make_entities(engine, clock.now().date())
     finally:
         engine.dispose()
 
