@@ -16,10 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from ringback import clock
-from ringback.access.dependencies import Records, may
+from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.schemas import Principal
 from ringback.billing.entities import documents, service, tables
-from ringback.billing.entities.actors import CurrentActor
 from ringback.billing.entities.errors import WHOLE, EntityErrors, EntityNotFound, InUse, OtherCount, StaleVersion
 from ringback.billing.entities.fields import EntityType, Field
 from ringback.billing.entities.many import Bulk, Import, Outcome, Report
@@ -327,14 +326,14 @@ class _Counted:
 
 def _seen(kind: EntityType, principal: Principal) -> tuple[str, ...]:
     """The one environment that a request is about; an environment itself is one of all that the reader belongs to."""
-    return principal.environments if kind.name == "environment" else principal.environments[:1]
+    return principal.belongs_to if kind.name == "environment" else principal.environments[:1]
 
 
 def _written(kind: EntityType, principal: Principal) -> tuple[Environments, str]:
     """Where a new one is made. Raises Problem: a new environment is made by who stands above all."""
     if kind.name != "environment":
         return principal.environments[:1], principal.environments[0]
-    if not getattr(principal, "everywhere", False):
+    if not principal.everywhere:
         raise Problem(403, "A new environment is made by an administrator of all environments.", title="Not allowed")
     return EVERYWHERE, ""
 

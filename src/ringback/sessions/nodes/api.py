@@ -8,10 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from ringback.access.dependencies import Records, may
+from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
-from ringback.billing.entities.actors import CurrentActor
 from ringback.changes.service import do_changing
 from ringback.problem import Problem
 from ringback.sessions.nodes import service
