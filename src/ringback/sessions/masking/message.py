@@ -39,7 +39,9 @@ _HARMLESS_NUMBERS = re.compile(r"\s*\d{1,10}(?:\s+\d{1,10})?(?:\s+[A-Z]{2,12})?\
 _LISTED = _TOKENS | _NUMBERS | _WORDS | _SOFTWARE | _ADDRESSES | _CREDENTIALS | {"via"}
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-_HEADER = re.compile(r"([^:\n]*?)(\s*:)(.*)", re.DOTALL)
+_HEADER = re.compile(r"([^:\n]*)(:)(.*)", re.DOTALL)
+_LONGEST = 4096  # characters of a value that is read; of a longer one nothing is shown
+_MOST_QUOTES = 200
 _LINE = re.compile(r"[^\n]*\n?(?:[ \t][^\n]*\n?)*")  # with what is folded under it
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|<[^>]*>|[^"<]+|.', re.DOTALL)
 _VIA = re.compile(
@@ -113,6 +115,8 @@ class _Head:
 
     def _value(self, name: str, value: str) -> str:
         veil = self._veil
+        if len(value) > _LONGEST or value.count('"') > _MOST_QUOTES:
+            return veil.blank(value)
         if name in _TOKENS or name in self._token_headers:
             return veil.token(value)
         if name in _NUMBERS:
@@ -136,13 +140,14 @@ def _addresses(veil: Veil, value: str) -> str:
     pieces = _PIECE.findall(value)
     shown = []
     inside = False  # behind an address, among its parameters
+    last = max((at for at, piece in enumerate(pieces) if piece[:1] == "<"), default=-1)
     for at, piece in enumerate(pieces):
         if piece[:1] == "<" and piece[-1:] == ">":
             shown.append(f"<{veil.uri(piece[1:-1])}>")
             inside = True
         elif piece[:1] == '"' and len(piece) > 1:
             shown.append(f'"{veil.blank(piece[1:-1]) if inside else veil.name(piece[1:-1])}"')
-        elif not inside and not any(one[:1] == "<" for one in pieces[at:]):
+        elif not inside and at > last:
             shown.append(_bare(veil, piece))
         else:
             text, inside = _between(veil, piece, inside=inside)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
+from urllib.parse import unquote
 
 from ringback.access.masking import mask
 from ringback.sessions.masking.places import NOBODY, Places
@@ -25,7 +26,8 @@ _IPV6 = (
 )
 _ADDRESS = re.compile(f"{_IPV6}|{_IPV4}")
 _URI = re.compile(r"(?<![\w.])(?:sips?|tel|callto|mailto|im|pres|xmpp):[^\s<>\"',]+", re.IGNORECASE)
-_AT_HOST = re.compile(r"([^\s<>\"'(),;:=@\[\]/|]+)@(\[[0-9A-Fa-f:.]+\]|[\w.-]*\w)")
+_ESCAPED = re.compile(r"(?<![^\s<>\"])[^\s<>\"%]*%[0-9A-Fa-f]{2}[^\s<>\"]*")
+_AT_HOST = re.compile(r"(?<![^\s<>\"'(),;:=@\[\]/|])([^\s<>\"'(),;:=@\[\]/|]+)@(\[[0-9A-Fa-f:.]+\]|[\w.-]*\w)")
 _DATE = re.compile(
     r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?!\d)|(?<![\d:])\d\d:\d\d:\d\d(?:[.,]\d+)?(?!\d)"
 )
@@ -33,7 +35,6 @@ _MAC = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{10})(?![0-9A-Za-z])"
 )
 _SEPARATORS = r"[\s\-.()/\u00a0\u2010-\u2013\u202f]{0,3}"  # what people put between the digits of a number
-_DIGITS = re.compile(r"\d{5,}")
 _SPREAD_DIGITS = re.compile(rf"\d(?:{_SEPARATORS}\d){{4,}}")
 _NUMBER = re.compile(rf"(?<![\w%])\+?\(?\d(?:{_SEPARATORS}\d){{6,}}(?!\w)")
 _AFTER_NUMBER = r"(?![\w%]|\.\d|\s?(?:s|ms|min|h|%|packets?|messages?|bytes|times|entries)\b)"
@@ -147,13 +148,15 @@ class Veil(Places):
         return masked
 
     def _arrange(self) -> None:
-        in_text, in_tokens = self._known(spread=True), self._known(spread=False)
+        in_text, in_tokens = self._known(words=True), self._known(words=False)
         addresses: _Step = (_ADDRESS, lambda match: self.address(match[0]) or None)
         mac: _Step = (_MAC, lambda match: self.blank(match[0]))
-        self._of_tokens = [addresses, *in_tokens]
-        self._of_software = [*in_tokens, mac]
+        escaped: _Step = (_ESCAPED, lambda match: self._unescaped(match[0]))
+        self._of_tokens = [escaped, addresses, *in_tokens]
+        self._of_software = [escaped, *in_tokens, mac]
         self._of_text: list[_Step] = [
             (_URI, lambda match: self.uri(match[0])),
+            escaped,
             (_AT_HOST, lambda match: f"{self.user(match[1])}@{self.host(match[2])}"),
             addresses,
             *in_text,
@@ -165,8 +168,8 @@ class Veil(Places):
             kept = re.compile(pattern_of(self._kept))
             self._of_text.insert(0, (kept, lambda match: self._shown_of_kept(match[0])))
 
-    def _known(self, *, spread: bool) -> list[_Step]:
-        """The identities that were learned. `spread`: numbers with separators between their digits, too."""
+    def _known(self, *, words: bool) -> list[_Step]:
+        """The identities that were learned. `words`: in a sentence, where three digits may be an extension."""
         if self.learning:
             return []
         long_numbers = {one for one in self.numbers if len(one) >= _LONG_DIGITS}
@@ -177,7 +180,7 @@ class Veil(Places):
             self._too_many = True
             return []
         short = pattern_of(one for one in self.numbers if len(one) == _LONG_DIGITS - 1)
-        shortest = pattern_of({one for one in self.numbers if len(one) == 3} - self._codes) if spread else ""
+        shortest = pattern_of({one for one in self.numbers if len(one) == 3} - self._codes) if words else ""
         found: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
             (pattern_of(_spellings(self.addresses)), lambda match: self.address(match[0]) or self.blank(match[0])),
             (pattern_of(one for one in names if len(one) >= _LONG_NAME), lambda match: self._named(match[0])),
@@ -186,7 +189,12 @@ class Veil(Places):
             (rf"(?<![#\w.])(?:{shortest}){_AFTER_NUMBER}" if shortest else "", lambda match: self._number(match[0])),
         ]
         steps: list[_Step] = [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
-        return [(_SPREAD_DIGITS if spread else _DIGITS, lambda match: self._known_number(match[0])), *steps]
+        return [(_SPREAD_DIGITS, lambda match: self._known_number(match[0])), *steps]
+
+    def _unescaped(self, text: str) -> str | None:
+        """Nothing is left of an escaped word in which an identity is hidden."""
+        plain = unquote(text, errors="replace")
+        return self.blank(text) if plain != text and self.token(plain) != plain else None
 
     def _known_number(self, text: str) -> str | None:
         digits = "".join(one for one in text if one.isdigit())
