@@ -22,7 +22,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 from opensearchpy import OpenSearch, helpers
 from scripts.opensearch.node import Node, running
@@ -122,7 +122,7 @@ def weighed(node: Node, index: str) -> tuple[int, int]:
     """Bytes and documents. What was replaced is let go some time after it was, in two commits."""
     for what in ("_refresh", "_flush", "_forcemerge?max_num_segments=1", "_refresh", "_flush?force=true", "_refresh"):
         asked(node, f"{index}*/{what}")
-    answer = httpx.get(f"{node.url}/{index}*/_stats/store,docs", timeout=60).raise_for_status().json()
+    answer = httpx2.get(f"{node.url}/{index}*/_stats/store,docs", timeout=60).raise_for_status().json()
     held = answer["_all"]["primaries"]
     return held["store"]["size_in_bytes"], held["docs"]["count"]
 
@@ -202,7 +202,7 @@ def document(packet: HepPacket) -> dict[str, Any]:
 
 
 def asked(node: Node, path: str) -> None:
-    httpx.post(f"{node.url}/{path}", timeout=600).raise_for_status()
+    httpx2.post(f"{node.url}/{path}", timeout=600).raise_for_status()
 
 
 def processor(node: Node) -> float:

@@ -10,7 +10,11 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from ringback import __version__, health
+from ringback.access import oidc_pages
 from ringback.access import pages as access_pages
+from ringback.access.oidc import sign_in_of
+from ringback.audit import api as audit_api
+from ringback.audit import pages as audit_pages
 from ringback.billing.entities import api as entities_api
 from ringback.billing.entities import pages as entities_pages
 from ringback.composition import compose
@@ -72,13 +76,17 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.registry = make_registry(settings.data)
+    app.state.sign_in = sign_in_of(settings)
     app.state.stopping = False  # set by the server that runs us: still answering, no longer ready
 
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
+    app.include_router(oidc_pages.router)
     app.include_router(configuration_pages.router)
     app.include_router(configuration_api.router)
+    app.include_router(audit_pages.router)
+    app.include_router(audit_api.router)
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)

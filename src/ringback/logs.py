@@ -42,7 +42,7 @@ def configure_logs(log_format: str, role: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for chatty in ("alembic", "httpx", "uvicorn.error", "sqlalchemy.engine"):
+    for chatty in ("alembic", "httpx2", "uvicorn.error", "sqlalchemy.engine"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

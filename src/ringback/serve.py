@@ -22,7 +22,7 @@ import structlog
 
 from ringback import clock
 from ringback.listen import Endpoint, ListenError, bound_endpoint, tcp_socket, udp_socket
-from ringback.settings import Settings
+from ringback.settings import Settings, SettingsError
 from ringback.supervisor import Supervisor
 
 ROLES = ("web", "collect", "work")
@@ -155,6 +155,7 @@ def _prepare(settings: Settings, roles: Sequence[str]) -> str | None:
 
     A collector alone starts also while a store cannot be reached: the packets do not wait.
     """
+    from ringback.access.oidc import sign_in_of
     from ringback.events import EventStoreError, StoreAway, open_store
     from ringback.sessions.diagnose import CatalogueError, load_catalogue
     from ringback.sessions.keys import KeyRulesError, load_rules
@@ -162,7 +163,9 @@ def _prepare(settings: Settings, roles: Sequence[str]) -> str | None:
     try:
         load_catalogue(settings.issues_folder)
         load_rules(settings.correlation_file)
-    except (CatalogueError, KeyRulesError, OSError) as error:
+        if "web" in roles:
+            sign_in_of(settings)
+    except (CatalogueError, KeyRulesError, SettingsError, OSError) as error:
         raise CannotServe(str(error)) from error
     try:
         open_store(settings.store_url).close()

@@ -196,6 +196,27 @@ class Settings:
         "RINGBACK_AUDIT_KEY", _optional_path, "",
         "file of the private key that signs the audit log's anchors; unset: DATA/keys/audit.pem",
     )  # fmt: skip
+    oidc_issuer: str = _setting(
+        "RINGBACK_OIDC_ISSUER",
+        str,
+        "",
+        "single sign-on: the issuer of your OpenID Provider, exactly as it calls itself",
+    )
+    oidc_client_id: str = _setting("RINGBACK_OIDC_CLIENT_ID", str, "", "the client id that it knows Ringback by")
+    oidc_client_secret: str = _setting(
+        "RINGBACK_OIDC_CLIENT_SECRET", str, "", "the secret of that client", secret=True
+    )
+    oidc_name: str = _setting("RINGBACK_OIDC_NAME", str, "single sign-on", "what the button on the login page says")
+    oidc_scopes: str = _setting(
+        "RINGBACK_OIDC_SCOPES", str, "openid email profile", "scopes that are asked for, with spaces between"
+    )
+    oidc_groups_claim: str = _setting(
+        "RINGBACK_OIDC_GROUPS_CLAIM", str, "groups", "the claim of the id token that lists a person's groups"
+    )
+    oidc_grants: str = _setting(
+        "RINGBACK_OIDC_GRANTS", str, "",
+        "what groups give, such as noc-team=noc@default,acme; it=administrator@*; empty: an administrator makes people",
+    )  # fmt: skip
     log_format: str = _setting(
         "RINGBACK_LOG_FORMAT",
         _one_of("auto", "json", "console"),
@@ -206,6 +227,14 @@ class Settings:
     def __post_init__(self) -> None:
         if self.hep_tls and not (self.tls_cert and self.tls_key):
             raise SettingsError("RINGBACK_HEP_TLS", "needs RINGBACK_TLS_CERT and RINGBACK_TLS_KEY")
+        if self.oidc_issuer and not (self.oidc_client_id and self.oidc_client_secret):
+            raise SettingsError(
+                "RINGBACK_OIDC_ISSUER", "needs RINGBACK_OIDC_CLIENT_ID and RINGBACK_OIDC_CLIENT_SECRET"
+            )
+        if self.oidc_issuer and urlsplit(self.oidc_issuer).scheme not in ("http", "https"):
+            raise SettingsError(
+                "RINGBACK_OIDC_ISSUER", f"{self.oidc_issuer!r} is no URL such as https://login.example.net"
+            )
 
     @property
     def records_url(self) -> str:

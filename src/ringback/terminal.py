@@ -27,7 +27,7 @@ from ringback.sessions.documents import (
 from ringback.sessions.report import answer, headline, plain, printable
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
     from ringback.sessions.story import Issue, Session
 
@@ -171,16 +171,16 @@ def trace(
 
     Returns 0 (also when nothing was found, which is said), or 1 when the server refused or could not answer.
     """
-    import httpx
+    import httpx2
 
     query = {"number": number, "from": start, "to": end, "limit": str(limit)}
     try:
-        with httpx.Client(
+        with httpx2.Client(
             base_url=f"{server.rstrip('/')}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30
         ) as client:
             page = _ask(client, "/sessions", {key: value for key, value in query.items() if value})
             documents = [_ask(client, f"/sessions/{row['id']}", {}) for row in page["sessions"]]
-    except (httpx.HTTPError, httpx.InvalidURL, ServerRefused) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ServerRefused) as error:
         print(f"{server}: {error}", file=sys.stderr)
         return 1
     if as_json:
@@ -196,7 +196,7 @@ def trace(
     return 0
 
 
-def _ask(client: httpx.Client, path: str, query: dict[str, str]) -> Any:
+def _ask(client: httpx2.Client, path: str, query: dict[str, str]) -> Any:
     response = client.get(path, params=query)
     if response.is_success:
         return response.json()

@@ -51,6 +51,7 @@ def app(engine: Engine, tmp_path: Path) -> FastAPI:
     app = FastAPI()
     app.state.records = engine
     app.state.settings = load_settings({}, data=tmp_path)
+    app.state.sign_in = None
     app.include_router(pages.router)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestIds)

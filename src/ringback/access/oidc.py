@@ -7,11 +7,11 @@ any host of the installation can finish what another one began.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 from joserfc.errors import JoseError
@@ -19,6 +19,7 @@ from joserfc.errors import JoseError
 from ringback import clock
 from ringback.access.permissions import Role
 from ringback.records.secrets import SecretsUnavailable, seal, unseal
+from ringback.settings import Settings, SettingsError
 
 COOKIE = "ringback_oidc"
 LIFE = timedelta(minutes=10)
@@ -50,7 +51,7 @@ class Grant:
 class ProviderSettings:
     issuer: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     name: str  # on the button
     scopes: str
     groups_claim: str
@@ -93,6 +94,22 @@ def parse_grants(text: str) -> dict[str, Grant]:
     return grants
 
 
+def sign_in_of(settings: Settings) -> SignIn | None:
+    """None where no provider is set up. Raises SettingsError."""
+    if not settings.oidc_issuer:
+        return None
+    try:
+        grants = parse_grants(settings.oidc_grants)
+    except ValueError as error:
+        raise SettingsError("RINGBACK_OIDC_GRANTS", str(error)) from error
+    return SignIn(
+        ProviderSettings(
+            settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_name,
+            settings.oidc_scopes, settings.oidc_groups_claim, grants,
+        )
+    )  # fmt: skip
+
+
 def grant_of(identity: Identity, grants: dict[str, Grant]) -> Grant | None:
     """The highest role of the person's groups, with the environments of all groups that give it."""
     given = [grants[group] for group in identity.groups if group in grants]
@@ -118,7 +135,7 @@ class SignIn:
         try:
             await self._check_issuer(app)
             begun: dict[str, Any] = await app.create_authorization_url(redirect_uri)
-        except (httpx.HTTPError, OAuthError, RuntimeError, ValueError) as error:
+        except (httpx2.HTTPError, OAuthError, RuntimeError, ValueError) as error:
             raise self._unreachable(error) from error
         kept = {
             "state": begun["state"],
@@ -153,7 +170,7 @@ class SignIn:
             claims = await app.parse_id_token(token, kept["nonce"], claims_options=options)
         except (OAuthError, JoseError) as error:
             raise SignInFailed(f"What {self.settings.name} said cannot be trusted: {error}. Begin again.") from error
-        except (httpx.HTTPError, RuntimeError, ValueError) as error:
+        except (httpx2.HTTPError, RuntimeError, ValueError) as error:
             raise self._unreachable(error) from error
         if claims is None:
             raise SignInFailed(f"{self.settings.name} sent no identity: is the scope openid allowed to this client?")

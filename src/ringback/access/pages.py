@@ -65,7 +65,7 @@ def log_in(
         return response
     target = "/login/code?" + urlencode({"next": safe_next(next)}) if login.code_due else safe_next(next)
     response = RedirectResponse(target, status_code=303)
-    _set_cookie(request, response, login.secret)
+    set_login_cookie(request, response, login.secret)
     return response
 
 
@@ -96,7 +96,7 @@ def check_code(
         asked.headers["Retry-After"] = str(refused.wait_seconds)
         return asked
     response = RedirectResponse(safe_next(next), status_code=303)
-    _set_cookie(request, response, secret)
+    set_login_cookie(request, response, secret)
     return response
 
 
@@ -137,7 +137,7 @@ def change_password(
         errors = {"current_password": str(refused)}
         return render(request, "access/password.html", 429, errors=errors, shortest=SHORTEST, due=user.due)
     response = RedirectResponse(HOME, status_code=303)
-    _set_cookie(request, response, secret)
+    set_login_cookie(request, response, secret)
     flash(response, "Your password is changed. Every other browser was signed out.")
     return response
 
@@ -155,7 +155,7 @@ def require_person(principal: Principal) -> int:
     return principal.user_id
 
 
-def _set_cookie(request: Request, response: Response, secret: str) -> None:
+def set_login_cookie(request: Request, response: Response, secret: str) -> None:
     response.set_cookie(
         COOKIE,
         secret,

@@ -92,13 +92,13 @@ def change_person(
         if own and _rights(form) != _rights(_form_of(user, ruler)):
             raise AccessError("role", "Nobody changes their own rights: ask another administrator.")
         kept = () if own else tuple(key for key in user.environments if key not in ruler.belongs_to)
-        before = _runs_all(user)
+        before = runs_all(user)
         _fill(work, ruler, user, form, kept=kept)
         if user.role == Role.API:
             user.password_hash = None
             second_factor.turn_off(work, user)
             end_logins(work, user)
-        _keep_an_administrator(work, before, user)
+        keep_an_administrator(work, before, user)
 
     _manage(engine, by, actor, user_id, change, own_too=True)
 
@@ -108,11 +108,11 @@ def set_active(engine: Engine, by: Principal, actor: Actor, user_id: int, active
     AccessError, NotYours, PersonNotFound."""
 
     def change(work: UnitOfWork, ruler: Principal, user: User) -> None:
-        before = _runs_all(user)
+        before = runs_all(user)
         user.active = active
         if not active:
             end_logins(work, user)
-        _keep_an_administrator(work, before, user)
+        keep_an_administrator(work, before, user)
 
     _manage(engine, by, actor, user_id, change)
 
@@ -265,13 +265,13 @@ def _form_of(user: User, reader: Principal) -> PersonForm:
     )
 
 
-def _runs_all(user: User) -> bool:
+def runs_all(user: User) -> bool:
     return user.role == Role.ADMINISTRATOR and user.everywhere and user.active
 
 
-def _keep_an_administrator(work: UnitOfWork, before: bool, user: User) -> None:
+def keep_an_administrator(work: UnitOfWork, before: bool, user: User) -> None:
     """Raises AccessError."""
-    if not before or _runs_all(user):
+    if not before or runs_all(user):
         return
     work.flush()
     if not queries.administrators(work):

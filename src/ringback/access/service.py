@@ -140,7 +140,7 @@ def log_in(engine: Engine, name: str, password: str, visitor: Visitor) -> Login:
         user = queries.user_named(work, name) if NAME.fullmatch(name) else None
     known_hash = user.password_hash if user else None
     right = passwords.verify_password(known_hash or passwords.nobodys_hash(), password)
-    if user is None or known_hash is None or not right or not _may_sign_in(user):
+    if user is None or known_hash is None or not right or not may_sign_in(user):
         _note_failure(engine, user, "password" if not right else "not allowed", visitor)
         raise WrongCredentials
     new_hash = passwords.hash_password(password) if passwords.needs_new_hash(known_hash) else known_hash
@@ -148,7 +148,7 @@ def log_in(engine: Engine, name: str, password: str, visitor: Visitor) -> Login:
 
     def let_in(work: UnitOfWork) -> Login:
         user = queries.locked_user(work, user_id)
-        if user is None or user.password_hash != known_hash or not _may_sign_in(user):
+        if user is None or user.password_hash != known_hash or not may_sign_in(user):
             raise WrongCredentials  # it was changed while it was verified: what that ended must not begin again
         throttle.forgive(work, tried, clock.now())
         user.password_hash = new_hash
@@ -174,7 +174,7 @@ def check_code(engine: Engine, secret: str, code: str, visitor: Visitor) -> str:
     def let_in(work: UnitOfWork) -> str:
         locked = queries.locked_user(work, user.id)
         begun = work.get(LoginSession, secret_hash(secret), with_for_update=True)
-        if locked is None or begun is None or not _may_sign_in(locked):
+        if locked is None or begun is None or not may_sign_in(locked):
             raise LoginOver
         how = second_factor.accept(work, locked, code, clock.now())
         if not how:
@@ -219,7 +219,7 @@ def principal_of_login(engine: Engine, secret: str, policy: Policy = Policy()) -
     now = clock.now()
     with reading(engine) as session:
         login = queries.login_session(session, secret_hash(secret))
-        if login is None or login.code_due or not _may_sign_in(login.user):
+        if login is None or login.code_due or not may_sign_in(login.user):
             return None
         names = queries.environment_names(session)
     if now >= login.expires_at or now >= login.seen_at + IDLE:
@@ -399,7 +399,7 @@ def set_password(work: UnitOfWork, user: User, password_hash: str) -> None:
     work.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
 
 
-def _may_sign_in(user: User) -> bool:
+def may_sign_in(user: User) -> bool:
     return user.active and user.role != Role.API
 
 
