@@ -13,22 +13,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 
 import structlog
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
-from ringback.audit.models import AuditChain, AuditRecord
+from ringback.audit.retention import trim, trimmable
 from ringback.configuration.options import Harmless, Looking, Option, touches
 from ringback.configuration.reader import Current
 from ringback.configuration.shared import LOG_MAX_AGE
 from ringback.events import DAY_US, EventStore, EventStoreError, open_store
 from ringback.hosts.service import forget_gone, run_due
-from ringback.records.engine import RecordsUnavailable, open_engine, reading
-from ringback.records.wall import EVERYWHERE
+from ringback.records.engine import RecordsUnavailable, open_engine
 from ringback.sessions.options import MAX_AGE
 from ringback.settings import Settings
 from ringback.web.formats import plural, size
@@ -147,18 +144,12 @@ def _segments(stores: Stores, kind: str, what: str, before_us: int) -> tuple[int
 
 
 def _trim_records(stores: Stores, before_us: int) -> list[str]:
-    if find_spec("ringback.audit.retention") is None:
-        return []
-    trim = import_module("ringback.audit.retention").trim
     gone = trim(stores.records, clock.from_us(before_us))
     return [plural(gone, "audit record")] if gone else []
 
 
 def _count_records(stores: Stores, before_us: int) -> str:
-    every = AuditRecord.environment.in_(select(AuditChain.environment))  # for the index, which begins with it
-    old = select(func.count()).select_from(AuditRecord).where(every, AuditRecord.at < clock.from_us(before_us))
-    with reading(stores.records, EVERYWHERE) as session:
-        found = session.scalar(old) or 0
+    found = trimmable(stores.records, clock.from_us(before_us))
     return plural(found, "audit record") if found else ""
 
 

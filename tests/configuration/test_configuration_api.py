@@ -11,12 +11,11 @@ from argon2 import PasswordHasher
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback.access import passwords
 from ringback.access.service import add_user
 from ringback.access.tokens import create_token
 from ringback.app import create_app
-from ringback.records.engine import unit_of_work
-from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
 
 AT = "/api/v1/configuration"
@@ -27,9 +26,9 @@ PASSWORD = "correct horse battery"
 class Api:
     """Signed in as an administrator."""
 
-    def __init__(self, client: TestClient) -> None:
+    def __init__(self, client: TestClient, name: str = "ann") -> None:
         self._client = client
-        assert client.post("/login", data={"name": "ann", "password": PASSWORD}).status_code == 303
+        assert client.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
         page = client.get("/configuration").text
         self._headers = {"X-CSRF-Token": page.partition('name="csrf-token" content="')[2].partition('"')[0]}
 
@@ -63,8 +62,9 @@ def client(tmp_path: Path, records_url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))  # quickly
     app = create_app(load_settings({"RINGBACK_DATABASE_URL": records_url}, data=tmp_path / "data"))
     with TestClient(app, base_url="http://ringback.test", follow_redirects=False) as client:
-        with unit_of_work(app.state.records, EVERYWHERE) as work:
+        with by_tester(app.state.records) as work:
             add_user(work, "ann", PASSWORD)
+            add_user(work, "tom", PASSWORD, everywhere=False)
             client.headers["X-Test-Token"] = create_token(work, "crm")
         yield client
 
@@ -91,7 +91,7 @@ def test_three_steps(api: Api) -> None:
     ]
     assert verified["touches"] == {AGE: ["Nothing is older than 90 days yet."]}
     entry = api.send("POST", "/apply", {"verification": verified["verification"], "reason": "less disk"}).json()
-    assert (entry["by"], entry["realm"], entry["reason"]) == ("ann", "console", "less disk")
+    assert (entry["by"], entry["realm"], entry["reason"]) == ("ann", "api", "less disk")
     now = api.get()
     assert (option(now, AGE)["value"], option(now, AGE)["source"], option(now, AGE)["applied_by"]) == (
         90, "applied", "ann"
@@ -199,3 +199,13 @@ def test_who_may_read_may_not_write(client: TestClient) -> None:
         assert answer.status_code == 403
         assert "configuration.write" in answer.json()["detail"]
     assert client.get(AT).status_code == 401
+
+
+def test_an_administrator_of_an_environment_changes_its_options_alone(client: TestClient) -> None:
+    theirs = Api(client, "tom")
+    assert option(theirs.get(), AGE)["value"] == 180
+    refused = theirs.save({AGE: 90})
+    assert refused.status_code == 403
+    assert "administrators of the whole installation" in refused.json()["detail"]
+    entry = theirs.applied({"Sessions.Share_Link_Life": 2}, scope="environment")
+    assert (entry["scope"], entry["by"]) == ("default", "tom")

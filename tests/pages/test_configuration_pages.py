@@ -7,26 +7,33 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from argon2 import PasswordHasher
 from browser_site import PASSWORD, SLOW_MS, USER, Site, Visit, no_sideways_scroll, prepared, serve
 from playwright.sync_api import Page, expect
 
+from actors import by_tester
+from ringback.access import passwords
+from ringback.access.permissions import Role
 from ringback.access.service import add_user
-from ringback.access.tokens import create_token
-from ringback.records.engine import open_engine, unit_of_work
-from ringback.records.wall import EVERYWHERE
+from ringback.records.engine import open_engine
 
 pytestmark = pytest.mark.browser
 AGE, MAX_AGE, LIFE, KEYS = "Tasks.Log_Max_Age", "Sessions.Max_Age", "Sessions.Share_Link_Life", "Capture.HEP_Keys"
 OTHER, OTHER_PASSWORD = "berta", "another horse battery"
+READERS = [Role.BILLING, Role.SUPPORT, Role.NOC, Role.READ_ONLY]
 
 
 @pytest.fixture
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site of the test's own: nothing is applied."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))  # quickly
     settings = prepared(tmp_path_factory.mktemp("configured"))
     engine = open_engine(settings.records_url)
-    with unit_of_work(engine, EVERYWHERE) as work:
+    with by_tester(engine) as work:
         add_user(work, OTHER, OTHER_PASSWORD)
+        add_user(work, "tom", OTHER_PASSWORD, everywhere=False)
+        for role in READERS:
+            add_user(work, role, OTHER_PASSWORD, role)
     engine.dispose()
     for url in serve(settings):
         yield Site(url, {}, settings)
@@ -226,31 +233,40 @@ def test_an_environment_of_its_own(site: Site, visit: Visit) -> None:
     refused(visit, page, 404)
 
 
-def test_who_may_read_and_not_write_sees_values_and_no_buttons(site: Site, visit: Visit) -> None:
+@pytest.mark.parametrize("role", READERS)
+def test_who_may_read_and_not_write_sees_values_and_no_buttons(site: Site, visit: Visit, role: Role) -> None:
     page = sign_in(visit, site)
     group(page, site, "Tasks")
     fill(page, AGE, "90")
     save(page)
-    engine = open_engine(site.settings.records_url)
-    with unit_of_work(engine, EVERYWHERE) as work:
-        token = create_token(work, "crm")  # may read the configuration, and not write it
-    engine.dispose()
-    reader = visit()
-    reader.set_extra_http_headers({"Authorization": f"Bearer {token}"})
-    for path in ("", "/groups/Tasks", "/draft", "/history"):
+    reader = sign_in(visit, site, role, OTHER_PASSWORD)
+    reader.goto(f"{site.url}/configuration")
+    expect(reader.locator("tr", has_text=AGE)).to_contain_text("180 days")
+    for path in ("", "/groups/Tasks", "/draft", "/history", "/groups/Sessions?scope=environment"):
         reader.goto(f"{site.url}/configuration{path}")
-        expect(reader.locator("main")).to_be_visible()
         expect(reader.locator("main button")).to_have_count(0)
         expect(reader.locator("main input:not([type=hidden])")).to_have_count(0)
-    reader.goto(f"{site.url}/configuration/groups/Tasks")
-    expect(reader.locator("main")).to_contain_text("Changing them needs the permission configuration.write")
+    token = reader.locator("meta[name=csrf-token]").get_attribute("content") or ""
     for path in ("/groups/Tasks", "/verify", "/apply", "/discard", "/rollback"):
         answer = reader.request.post(
             f"{site.url}/configuration{path}",
-            form={"version": "1", "to": "0", "verification": "1-0", "reason": "x"},
-            headers={"Authorization": f"Bearer {token}"},
+            form={"version": "1", "to": "0", "verification": "1-0", "reason": "x", "csrf_token": token},
         )
         assert answer.status == 403, path
+        assert "configuration.write" in answer.text()
+
+
+def test_an_administrator_of_an_environment_changes_its_options_alone(site: Site, visit: Visit) -> None:
+    page = sign_in(visit, site, "tom", OTHER_PASSWORD)
+    group(page, site, "Tasks")
+    expect(page.locator("main")).to_contain_text("changed by administrators of the whole installation")
+    expect(page.locator("main button")).to_have_count(0)
+    group(page, site, "Sessions", "?scope=environment")
+    fill(page, LIFE, "2")
+    save(page)
+    verify(page, site, "?scope=environment")
+    apply(page, "short links here")
+    expect(page.locator("dl.facts")).to_contain_text("tom (console)")
 
 
 @pytest.mark.parametrize("dark", [False, True])

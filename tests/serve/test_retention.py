@@ -109,11 +109,18 @@ def test_what_fewer_days_touch_is_told(settings: Settings, records: Engine, monk
     with monkeypatch.context() as then:
         then.setattr(clock, "now_us", lambda: long_ago)
         told = keep(settings, records, Tasks__Log_Max_Age=90).touched  # itself an audit record
+        keep(settings, records, Tasks__Log_Max_Age=91)
+        keep(settings, records, Tasks__Log_Max_Age=90)
     assert told == {"Tasks.Log_Max_Age": ["Nothing is older than 90 days yet."]}
     (sentence,) = keep(settings, records, Tasks__Log_Max_Age=60).touched["Tasks.Log_Max_Age"]
     assert sentence.startswith(
-        "1 audit record older than 60 days will go within the hour, for good: what is of before "
-    )
+        "2 audit records older than 60 days will go within the hour, for good: what is of before "
+    ), "the newest of a chain stays"
+    configuration = Current(settings, records)
+    configuration.refresh()
+    fill(settings, [1])
+    assert drop_expired(settings, records, configuration) == ["3 audit records"], "by now one is newer than those"
+    assert drop_expired(settings, records, configuration) == []
     (sentence,) = keep(settings, records, Tasks__Log_Max_Age=70).touched["Tasks.Log_Max_Age"]
     assert sentence == "Nothing goes; what is there now is kept longer."
 

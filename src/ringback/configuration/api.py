@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, JsonValue
 from typing_extensions import TypedDict
 
 from ringback import clock
-from ringback.access.dependencies import may
+from ringback.access.dependencies import CurrentActor, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
-from ringback.configuration.dependencies import CurrentActor, CurrentScope, Service
+from ringback.configuration.dependencies import CurrentScope, ScopeToWrite, Service
 from ringback.configuration.schemas import (
     BadValue,
     Change,
@@ -32,7 +32,6 @@ from ringback.problem import Problem
 router = APIRouter(prefix="/api/v1/configuration", tags=["configuration"])
 
 Reader = Annotated[Principal, may(Permission.CONFIGURATION_READ)]
-Writer = Annotated[Principal, may(Permission.CONFIGURATION_WRITE)]
 _MOST = 2**53
 Version = Annotated[int, Field(ge=0, le=_MOST, description="The draft's version that was read")]
 
@@ -151,7 +150,7 @@ def read_configuration(reader: Reader, service: Service, scope: CurrentScope) ->
 
 @router.put("")
 def save_draft(
-    body: DraftRequest, writer: Writer, service: Service, scope: CurrentScope, actor: CurrentActor
+    body: DraftRequest, service: Service, scope: ScopeToWrite, actor: CurrentActor
 ) -> ConfigurationDocument:
     """Replaces the draft, which all who may change the configuration share. 409: somebody saved since `version`."""
     try:
@@ -162,7 +161,7 @@ def save_draft(
 
 
 @router.post("/verify")
-def verify_draft(writer: Writer, service: Service, scope: CurrentScope, actor: CurrentActor) -> VerificationDocument:
+def verify_draft(service: Service, scope: ScopeToWrite, actor: CurrentActor) -> VerificationDocument:
     """Looks at types and bounds, at what would change, and at what that touches. Changes nothing that holds."""
     try:
         verification = service.verify(actor, scope)
@@ -177,9 +176,7 @@ def verify_draft(writer: Writer, service: Service, scope: CurrentScope, actor: C
 
 
 @router.post("/apply")
-def apply_draft(
-    body: ApplyRequest, writer: Writer, service: Service, scope: CurrentScope, actor: CurrentActor
-) -> EntryDocument:
+def apply_draft(body: ApplyRequest, service: Service, scope: ScopeToWrite, actor: CurrentActor) -> EntryDocument:
     """Makes the verified draft hold on all processes within 5 seconds. 409: verify again."""
     try:
         return _entry(service, service.apply(actor, scope, body.verification, body.reason))
@@ -206,7 +203,7 @@ def read_history(
 
 @router.post("/rollback")
 def roll_back(
-    body: RollbackRequest, writer: Writer, service: Service, scope: CurrentScope, actor: CurrentActor
+    body: RollbackRequest, service: Service, scope: ScopeToWrite, actor: CurrentActor
 ) -> ConfigurationDocument:
     """Makes a draft of what held after an entry of the history; verify and apply it."""
     try:

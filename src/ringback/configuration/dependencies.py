@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query
 from starlette.requests import Request
 
-from ringback.access.dependencies import CurrentVisitor, RequiredUser
-from ringback.changes.schemas import Actor
+from ringback.access.dependencies import RequiredUser, may
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.configuration.reader import Current
 from ringback.configuration.service import ConfigurationService
+from ringback.problem import Problem
 from ringback.records.tables import INSTALLATION
 
 
@@ -32,17 +34,30 @@ def scope(
         Query(description="What holds everywhere, or in the environment of the request"),
     ] = "installation",
 ) -> str:
-    """INSTALLATION, or the environment that the reader is in (which pages name)."""
+    """INSTALLATION, or the environment that the reader is in. Tells `request.state` what pages show of both."""
+    found = INSTALLATION if scope == "installation" else user.environments[0]
     request.state.own_environment = user.environments[0]
-    return INSTALLATION if scope == "installation" else user.environments[0]
+    request.state.writes = user.may(Permission.CONFIGURATION_WRITE) and (found != INSTALLATION or user.everywhere)
+    return found
 
 
-def actor(request: Request, user: RequiredUser, visitor: CurrentVisitor) -> Actor:
-    realm = "api" if "authorization" in request.headers else "console"
-    return Actor(user.kind, user.name, realm, str(user.user_id or ""), visitor.address)
+def scope_to_write(
+    request: Request,
+    scope: Annotated[str, Depends(scope)],
+    _writer: Annotated[Principal, may(Permission.CONFIGURATION_WRITE)],
+) -> str:
+    """What holds everywhere is changed by those who look after the whole installation. Raises NotAllowed, Problem."""
+    if not request.state.writes:
+        raise Problem(
+            403,
+            "What holds for the whole installation is changed by administrators of the whole installation. "
+            "Yours are the options of your environment: scope=environment.",
+            title="Not allowed",
+        )
+    return scope
 
 
 CurrentConfiguration = Annotated[Current, Depends(current)]
 Service = Annotated[ConfigurationService, Depends(service)]
 CurrentScope = Annotated[str, Depends(scope)]
-CurrentActor = Annotated[Actor, Depends(actor)]
+ScopeToWrite = Annotated[str, Depends(scope_to_write)]

@@ -13,10 +13,10 @@ from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import RequiredUser, may
+from ringback.access.dependencies import CurrentActor, RequiredUser, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
-from ringback.configuration.dependencies import CurrentActor, CurrentScope, Service
+from ringback.configuration.dependencies import CurrentScope, ScopeToWrite, Service
 from ringback.configuration.kinds import Json
 from ringback.configuration.options import Option
 from ringback.configuration.schemas import (
@@ -41,7 +41,6 @@ from ringback.web.templating import render
 router = APIRouter(prefix="/configuration", include_in_schema=False)
 
 Reader = Annotated[Principal, may(Permission.CONFIGURATION_READ)]
-Writer = Annotated[Principal, may(Permission.CONFIGURATION_WRITE)]
 PAGE = 25  # entries of the history
 _LONGEST_VERSION = 2**53
 
@@ -90,9 +89,8 @@ def group_page(request: Request, group: str, reader: Reader, service: Service, s
 def save(
     request: Request,
     group: str,
-    writer: Writer,
     service: Service,
-    scope: CurrentScope,
+    scope: ScopeToWrite,
     actor: CurrentActor,
     form: Annotated[FormData, Depends(posted)],
     version: Annotated[int, Form(ge=0, le=_LONGEST_VERSION)],
@@ -121,9 +119,8 @@ def save(
 @router.post("/discard")
 def discard(
     request: Request,
-    writer: Writer,
     service: Service,
-    scope: CurrentScope,
+    scope: ScopeToWrite,
     actor: CurrentActor,
     version: Annotated[int, Form(ge=0, le=_LONGEST_VERSION)],
 ) -> Response:
@@ -143,7 +140,7 @@ def draft_page(request: Request, reader: Reader, service: Service, scope: Curren
 
 
 @router.post("/verify")
-def verify(request: Request, writer: Writer, service: Service, scope: CurrentScope, actor: CurrentActor) -> Response:
+def verify(request: Request, service: Service, scope: ScopeToWrite, actor: CurrentActor) -> Response:
     try:
         verification = service.verify(actor, scope)
     except DraftChanged as error:
@@ -154,9 +151,8 @@ def verify(request: Request, writer: Writer, service: Service, scope: CurrentSco
 @router.post("/apply")
 def apply(
     request: Request,
-    writer: Writer,
     service: Service,
-    scope: CurrentScope,
+    scope: ScopeToWrite,
     actor: CurrentActor,
     verification: Annotated[str, Form(max_length=64)],
     reason: Annotated[str, Form(max_length=10_000)] = "",
@@ -197,9 +193,8 @@ def entry_page(request: Request, number: int, reader: Reader, service: Service, 
 @router.post("/rollback")
 def roll_back(
     request: Request,
-    writer: Writer,
     service: Service,
-    scope: CurrentScope,
+    scope: ScopeToWrite,
     actor: CurrentActor,
     to: Annotated[int, Form(ge=0, le=_LONGEST_VERSION)],
     version: Annotated[int, Form(ge=0, le=_LONGEST_VERSION)],
@@ -294,6 +289,7 @@ def _render(request: Request, template: str, scope: str, draft: Draft, status: i
         scope=scope,
         whole=scope == INSTALLATION,
         environment=request.state.own_environment,
+        writes=request.state.writes,
         path=lambda tail="", **query: _path(tail, scope, **query),
         draft=draft,
         to_us=clock.to_us,
