@@ -72,7 +72,8 @@ def run_web(settings: Settings) -> None:
 
 
 def run_work(settings: Settings) -> None:
-    """What one host at a time has to do, until SIGTERM: now and then retention, at once copying audit records."""
+    """What one host at a time has to do, until SIGTERM: now and then retention and anchors, at once copying audit records."""
+    from ringback.audit.anchors import Anchoring
     from ringback.audit.relay import AuditRelay
     from ringback.configuration.reader import Current
     from ringback.retention import Retention
@@ -90,9 +91,10 @@ def run_work(settings: Settings) -> None:
 
     relay = threading.Thread(target=copy_audit, name="audit relay")
     relay.start()
-    retention = Retention(settings, configuration)
+    retention, anchoring = Retention(settings, configuration), Anchoring(settings)
     while True:
         retention.run_if_due()
+        anchoring.run_if_due()
         if stop.wait(LOOK_SECONDS):
             relay.join()
             configuration.close()

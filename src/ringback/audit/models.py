@@ -93,3 +93,24 @@ class AuditCopy(InEnvironment, Record):
     seq: Mapped[int]  # of the last record that is there
     refused: Mapped[int]  # batches of which the store will never take some rows
     problem: Mapped[str] = mapped_column(Text)  # why it does not go on; "" it does
+
+
+class AuditVerification(InEnvironment, Record):
+    """One run of a verification that somebody asked for on the page, and how far it is."""
+
+    __tablename__ = "audit_verifications"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    environment: Mapped[str] = mapped_column(String(64), index=True)
+    started_at: Mapped[datetime]
+    started_by: Mapped[str]
+    updated_at: Mapped[datetime]  # while it runs, each second or so
+    finished_at: Mapped[datetime | None]
+    checked: Mapped[int]
+    total: Mapped[int]
+    anchors: Mapped[int]
+    unknown_anchors: Mapped[int]
+    wrong: Mapped[str] = mapped_column(String(16))  # what is wrong; "" nothing
+    seq: Mapped[int | None]  # of the first broken record
+    record_id: Mapped[int | None]
+    text: Mapped[str] = mapped_column(Text)  # a sentence about it, or why it could not be verified

@@ -9,7 +9,7 @@ down_revision = "0004"
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _HASH = sa.LargeBinary(32)
 _KEPT = "COALESCE((SELECT trimmed_seq FROM audit_chains WHERE environment = OLD.environment), 0)"
-_TABLES = ("audit_records", "audit_chains", "audit_anchors")
+_TABLES = ("audit_records", "audit_chains", "audit_anchors", "audit_verifications")
 
 
 def upgrade() -> None:
@@ -83,6 +83,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_anchors")),
         sa.UniqueConstraint("environment", "seq", name=op.f("uq_audit_anchors_environment_seq")),
     )
+    op.create_table(
+        "audit_verifications",
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("environment", sa.String(64), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("started_by", sa.String(255), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger()),
+        sa.Column("checked", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("anchors", sa.BigInteger(), nullable=False),
+        sa.Column("unknown_anchors", sa.BigInteger(), nullable=False),
+        sa.Column("wrong", sa.String(16), nullable=False),
+        sa.Column("seq", sa.BigInteger()),
+        sa.Column("record_id", sa.BigInteger()),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_verifications")),
+    )
+    op.create_index(op.f("ix_audit_verifications_environment"), "audit_verifications", ["environment"])
     _guard(op.get_bind().dialect.name)
 
 
