@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from ringback import clock
 from ringback.events import DAY_US, EventStore, EventStoreError, open_store
 from ringback.events.copying import Codec, DayReport, copy_events
+from ringback.records.tables import INSTALLATION, UNASSIGNED
 from ringback.sessions.ingest.blocks import decode_block, encode_block
 from ringback.sessions.story import Sighting
 
@@ -36,15 +37,17 @@ def copy_between(
     today: bool,
     say: Callable[[str], None],
 ) -> int:
-    """Returns the exit code: 0, or 1 where something could not be copied. Raises EventStoreError."""
+    """Of the environments named, and of what belongs to none of them: traffic that no rule assigned, audit rows of the
+    installation. Returns the exit code: 0, or 1 where something could not be copied. Raises EventStoreError."""
     midnight = clock.now_us() // DAY_US * DAY_US
     until_us = midnight + DAY_US if today else midnight
     since_us = _midnight_us(since) if since else 0
+    every = list(dict.fromkeys([*environments, UNASSIGNED, INSTALLATION]))
     with _opened(from_url) as source, _opened(to_url) as target, _bar(shown=sys.stderr.isatty()) as progress:
         try:
             reports = copy_events(
                 source, target, CODEC,
-                name=name, environments=environments, since_us=since_us, until_us=until_us, progress=progress,
+                name=name, environments=every, since_us=since_us, until_us=until_us, progress=progress,
             )  # fmt: skip
         except EventStoreError as error:
             raise EventStoreError(f"{error} (what was copied till then is kept; the same command goes on)") from error
@@ -64,8 +67,9 @@ def copy_between(
 def _lines(report: DayReport) -> Iterator[str]:
     copied, before = report.copied, report.before
     line = f"{report.day}  {copied.legs:>11,} legs  {copied.messages:>13,} messages  {copied.logs:>11,} log lines"
-    if before.legs or before.logs:
-        line += f"  (before: {before.legs:,}, {before.messages:,}, {before.logs:,})"
+    line += f"  {copied.audits:>9,} audit rows"
+    if before.legs or before.logs or before.audits:
+        line += f"  (before: {before.legs:,}, {before.messages:,}, {before.logs:,}, {before.audits:,})"
     if report.source == report.target:
         line += "  verified"
     yield line

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from event_rows import ANY_LOG, ANY_TIME, MIDNIGHT, MINUTE, NOON, SECOND, leg, line
+from event_rows import ANY_AUDIT, ANY_LOG, ANY_TIME, MIDNIGHT, MINUTE, NOON, SECOND, audit, leg, line
 
 from ringback.events import (
     DAY_US,
+    AuditRow,
     Batch,
     BlockPart,
     BlockWrite,
@@ -36,6 +37,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows do what a few million do otherwise."""
     monkeypatch.setattr(copying, "PAGE_LEGS", 3)
     monkeypatch.setattr(copying, "PAGE_LOGS", 3)
+    monkeypatch.setattr(copying, "PAGE_AUDIT", 3)
     monkeypatch.setattr(copying, "BLOCK_MESSAGES", 4)
     monkeypatch.setattr(copying, "_SAMPLE", 2)
     monkeypatch.setattr(copying, "_LOOK_SECONDS", 0.01)
@@ -89,9 +91,16 @@ def some_lines() -> list[LogRecord]:
     return [*lines, line(2, "twice"), line(2, "twice"), line(2, "other"), line(7, "late", time_us=NOON + DAY_US)]
 
 
+def some_audits() -> list[AuditRow]:
+    """Seven of one microsecond, others around them, some of the next day."""
+    rows = [audit(number, time_us=NOON + SECOND) for number in range(10, 17)]
+    return [*rows, *(audit(number) for number in range(3)), audit(30, time_us=NOON + DAY_US, personal=True)]
+
+
 def filled(store: EventStore) -> EventStore:
     put(store, some_legs())
     store.write_logs(some_lines())
+    store.write_audit(some_audits())
     return store
 
 
@@ -116,6 +125,10 @@ def lines_of(store: EventStore) -> list[str]:
     return sorted(repr(record) for record in store.search_logs(ANY_LOG, limit=1000).records)
 
 
+def audits_of(store: EventStore) -> list[AuditRow]:
+    return store.search_audit(ANY_AUDIT, limit=1000).rows
+
+
 def problems(reports: Sequence[DayReport]) -> list[str]:
     return [problem for report in reports for problem in report.problems]
 
@@ -125,14 +138,16 @@ def test_there_and_back_everything_is_the_same(source: EventStore, store: EventS
     for one, other in ((source, store), (store, third)):
         reports = copy(one, other)
         assert problems(reports) == []
-        assert [(each.day, each.copied.legs, each.copied.logs) for each in reports] == [
-            ("2026-11-21", 1, 0),
-            ("2026-11-22", 14, 8),
-            ("2026-11-23", 1, 1),
+        assert [(each.day, each.copied.legs, each.copied.logs, each.copied.audits) for each in reports] == [
+            ("2026-11-21", 1, 0, 0),
+            ("2026-11-22", 14, 8, 10),
+            ("2026-11-23", 1, 1, 1),
         ]
         assert all(each.copied == each.source == each.target for each in reports)
         assert legs_of(other) == legs_of(source)
         assert lines_of(other) == lines_of(source)
+        assert audits_of(other) == audits_of(source)
+        assert len(audits_of(other)) == 11
         assert other.histogram(ANY_TIME, MINUTE) == source.histogram(ANY_TIME, MINUTE)
 
 
@@ -141,12 +156,18 @@ def test_what_was_copied_is_not_copied_again_and_what_came_since_is(
 ) -> None:
     copy(filled(source), store)
     again = copy(source, opened())
-    assert [each.copied.legs + each.copied.logs for each in again] == [0, 0, 0]
+    assert [each.copied.legs + each.copied.logs + each.copied.audits for each in again] == [0, 0, 0]
     assert problems(again) == []
     put(source, [leg(60)])
     source.write_logs([line(2, "twice"), line(9, "new")])
+    source.write_audit([audit(40), audit(41, time_us=NOON + SECOND)])
     later = copy(source, opened())
-    assert [(each.copied.legs, each.copied.logs) for each in later] == [(0, 0), (1, 2), (0, 0)]
+    assert [(each.copied.legs, each.copied.logs, each.copied.audits) for each in later] == [
+        (0, 0, 0),
+        (1, 2, 2),
+        (0, 0, 0),
+    ]
+    assert audits_of(store) == audits_of(source)
     assert problems(later) == []
     assert legs_of(store) == legs_of(source)
     assert lines_of(store) == lines_of(source)
@@ -160,14 +181,14 @@ class Failing:
         self._left = writes
 
     def __getattr__(self, name: str) -> object:
-        if name in ("write", "write_logs"):
+        if name in ("write", "write_logs", "write_audit"):
             self._left -= 1
             if self._left < 0:
                 raise StoreAway("away")
         return getattr(self._store, name)
 
 
-@pytest.mark.parametrize("writes", [1, 3, 6, 9, 12])
+@pytest.mark.parametrize("writes", [1, 3, 6, 9, 12, 13, 14, 15, 16, 17])
 def test_where_it_broke_off_it_goes_on(source: EventStore, store: EventStore, opened: OpenStore, writes: int) -> None:
     filled(source)
     with pytest.raises(StoreAway):
@@ -176,13 +197,14 @@ def test_where_it_broke_off_it_goes_on(source: EventStore, store: EventStore, op
     assert problems(reports) == []
     assert legs_of(store) == legs_of(source)
     assert lines_of(store) == lines_of(source)
+    assert audits_of(store) == audits_of(source)
     assert store.histogram(ANY_TIME, MINUTE) == source.histogram(ANY_TIME, MINUTE)
 
 
 def test_under_another_name_what_is_there_is_seen(source: EventStore, store: EventStore) -> None:
     copy(filled(source), store)
     reports = copy(source, store, "another way to write it")
-    assert [each.copied.legs + each.copied.logs for each in reports] == [0, 0, 0]
+    assert [each.copied.legs + each.copied.logs + each.copied.audits for each in reports] == [0, 0, 0]
     assert all(each.remarks for each in reports)
     assert legs_of(store) == legs_of(source)
 

@@ -28,12 +28,12 @@ def test_days_that_are_over_are_copied_and_today_when_it_is_said(tmp_path: Path)
     source, target = filled(tmp_path / "source"), f"sqlite:{tmp_path / 'target'}"
     first = command("events", "copy", "--from", source, "--to", target)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "1 log lines  verified" in first.stdout
+    assert "1 log lines          0 audit rows  verified" in first.stdout
     assert "--today" in first.stdout
     last = command("events", "copy", "--from", source, "--today", environ={"RINGBACK_EVENTS_URL": target})
     assert last.returncode == 0
     assert last.stdout.count("verified") == 2
-    assert "(before: 0, 0, 1)" in last.stdout
+    assert "(before: 0, 0, 1, 0)" in last.stdout
     store = open_store(target)
     assert sum(segment.logs for segment in store.status().segments) == 2
     store.close()

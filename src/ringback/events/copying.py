@@ -2,7 +2,7 @@
 
 A mark in the target, written together with the rows, tells how far each day is. Legs are read newest first and logs
 oldest first, in pages that end between two microseconds, so that a page that is read again is the same page. Blocks are cut
-anew: a block of the source holds messages of legs of several pages.
+anew: a block of the source holds messages of legs of several pages. Audit rows have ids: writing one again does no harm.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from ringback.events.store import (
     DAY_US,
+    AuditQuery,
+    AuditRow,
     Batch,
     BlockPart,
     BlockWrite,
@@ -36,12 +38,14 @@ Message = TypeVar("Message", bound=tuple[Any, ...])  # its first field is the ti
 
 PAGE_LEGS = 5_000
 PAGE_LOGS = 5_000
+PAGE_AUDIT = 5_000
 BLOCK_MESSAGES = 500
 BLOCK_BYTES = 1 << 20
 READ_SECONDS = 600.0  # nobody waits at a page
 MINUTE_US = 60_000_000
 _SAMPLE = 20  # newest legs of a day that tell whether it is there already
 _LOOKS, _LOOK_SECONDS = 5, 1.0  # at the target: an engine counts what it was given a moment later
+_KINDS = {"legs": "legs", "messages": "messages", "logs": "log lines", "audits": "audit rows"}
 _MOST_TOLD = 20  # of what could not be copied, a day
 
 
@@ -62,11 +66,13 @@ class Figures:
     legs: int = 0
     messages: int = 0
     logs: int = 0
+    audits: int = 0
 
     def add(self, other: Figures) -> None:
         self.legs += other.legs
         self.messages += other.messages
         self.logs += other.logs
+        self.audits += other.audits
 
 
 @dataclass(slots=True)
@@ -84,7 +90,7 @@ class DayReport:
     @property
     def complete(self) -> bool:
         """The target holds as much as the source, or more."""
-        return all(getattr(self.target, what) >= getattr(self.source, what) for what in ("legs", "messages", "logs"))
+        return all(getattr(self.target, what) >= getattr(self.source, what) for what in _KINDS)
 
     def note(self, problem: str) -> None:
         if len(self.problems) < _MOST_TOLD:
@@ -103,6 +109,7 @@ class _Mark:
     legs: int = 0  # copied
     messages: int = 0
     logs: int = 0
+    audits: int = 0
 
 
 def copy_events(
@@ -163,10 +170,11 @@ class _Copying(Generic[Message]):
             tell(done)
 
         for environment in self._environments:
-            kinds = ((self._legs, report.source.legs), (self._logs, report.source.logs))
-            for copy, held in kinds:
+            held = report.source
+            kinds = ((self._legs, held.legs), (self._logs, held.logs), (self._audit, held.audits))
+            for copy, rows in kinds:
                 try:
-                    if held:
+                    if rows:
                         copy(environment, midnight, report, note)
                 except _Unreadable as error:
                     report.note(f"{environment}: {error}")
@@ -364,6 +372,46 @@ class _Copying(Generic[Message]):
                 absent.append(line)
         return absent
 
+    def _audit(self, environment: str, midnight: int, report: DayReport, tell: Callable[[Figures], object]) -> None:
+        query = AuditQuery((environment,), midnight, midnight + DAY_US)
+        name = f"copy {self._name} {environment} {report.day} audit"
+        mark = self._mark(name, _Mark(query.end_us))
+        report.before.add(Figures(audits=mark.audits))
+        tell(Figures(audits=mark.audits))
+        held = report.source.audits
+        if mark.of == held:
+            return
+        if mark.of is not None:
+            mark = replace(mark, place_us=query.end_us, of=None)
+        query, cursor = replace(query, end_us=mark.place_us), None
+        while True:
+            with _from_source():
+                page = self._source.search_audit(query, PAGE_AUDIT, cursor, deadline_s=READ_SECONDS)
+            wanted, cursor = self._absent_rows(query, page.rows), page.cursor
+            if wanted:
+                try:
+                    self._target.write_audit(wanted)
+                except WriteRefused as error:
+                    report.note(str(error))
+            # Rows of the last microsecond that are there already are told from those that are not.
+            place_us = page.rows[-1].time_us + 1 if page.rows else mark.place_us
+            mark = replace(mark, place_us=place_us, of=None if cursor else held, audits=mark.audits + len(wanted))
+            self._write(Batch([], [], [], {name: json.dumps(asdict(mark))}), report)
+            report.copied.audits += len(wanted)
+            tell(Figures(audits=len(wanted)))
+            if cursor is None:
+                return
+
+    def _absent_rows(self, query: AuditQuery, rows: Sequence[AuditRow]) -> list[AuditRow]:
+        """Those that the target lacks, or has otherwise."""
+        if not rows:
+            return []
+        asked = replace(
+            query, start_us=rows[-1].time_us, end_us=rows[0].time_us + 1, ids=tuple(row.id for row in rows)
+        )
+        there = {row.id: row for row in self._target.search_audit(asked, len(rows), deadline_s=READ_SECONDS).rows}
+        return [row for row in rows if there.get(row.id) != row]
+
     def _mark(self, name: str, default: _Mark) -> _Mark:
         text = self._target.mark(name)
         return _Mark(**json.loads(text)) if text else default
@@ -454,7 +502,7 @@ def _days(status: StoreStatus, since_us: int, until_us: int) -> dict[int, DayRep
         midnight = _midnight_us(segment.day)
         if since_us <= midnight < until_us:
             report = reports.setdefault(midnight, DayReport(segment.day, Figures()))
-            report.source.add(Figures(segment.legs, segment.messages, segment.logs))
+            report.source.add(Figures(segment.legs, segment.messages, segment.logs, segment.audits))
             if segment.problem:
                 report.note(f"{segment.name}: {segment.problem}")
     return reports
@@ -466,15 +514,14 @@ def _midnight_us(day: str) -> int:
 
 
 def _weight(figures: Figures) -> int:
-    return figures.messages + figures.legs + figures.logs
+    return figures.messages + figures.legs + figures.logs + figures.audits
 
 
 def _verify(report: DayReport) -> None:
     """What was copied by all runs, and what the target holds, against what the source has."""
-    for what in ("legs", "messages", "logs"):
+    for what, shown in _KINDS.items():
         has, holds = getattr(report.source, what), getattr(report.target, what)
         copied = getattr(report.copied, what) + getattr(report.before, what)
-        shown = {"logs": "log lines"}.get(what, what)
         if holds < has:
             report.note(f"the target holds {holds:,} of {has:,} {shown}")
         elif copied < has:

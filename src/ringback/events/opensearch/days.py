@@ -1,4 +1,7 @@
-"""The indices of a day: legs, blocks and counts for what the store calls ``sip``, logs for ``log``, audit for ``audit``."""
+"""The indices: of a day legs, blocks and counts for what the store calls ``sip``, logs for ``log``; of a month ``audit``.
+
+Audit rows are few, kept for half a year and looked for in all of it: an index a day would be 180 shards to ask.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,22 @@ def _text(day: int) -> str:
         raise ValueError(f"{day} days from 1970-01-01 is on no calendar") from error
 
 
+def month(time_us: int) -> str:
+    """``2026.11``. Raises ValueError where no calendar goes."""
+    return text(time_us)[:7]
+
+
 def midnight_us(day: str) -> int:
-    return (datetime.strptime(day, "%Y.%m.%d").toordinal() - _EPOCH) * DAY_US  # noqa: DTZ007 - a day of UTC
+    """That the day, or month, begins with."""
+    form = "%Y.%m.%d" if len(day) > len("2026.11") else "%Y.%m"
+    return (datetime.strptime(day, form).toordinal() - _EPOCH) * DAY_US  # noqa: DTZ007 - a day of UTC
+
+
+def end_us(day: str) -> int:
+    """The midnight after the day, or month."""
+    if len(day) > len("2026.11"):
+        return midnight_us(day) + DAY_US
+    return midnight_us(month(midnight_us(day) + 31 * DAY_US))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +67,12 @@ class Names:
         if (last.year - first.year) * 12 + last.month - first.month > _MOST_MONTHS:
             return self.every(kind)
         names: list[str] = []
-        day = first
+        day = first.replace(day=1) if kind == AUDIT else first
         while day <= last:
+            if kind == AUDIT:
+                names.append(f"{self.prefix}-{kind}-{day:%Y.%m}*")
+                day = (day + timedelta(days=31)).replace(day=1)
+                continue
             after = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
             if day.day == 1 and after <= last + timedelta(days=1):
                 names.append(f"{self.prefix}-{kind}-{day:%Y.%m}.*")
@@ -62,8 +83,10 @@ class Names:
         return ",".join(names)
 
     def parsed(self, index: str) -> tuple[str, str] | None:
-        """(legs, blocks, counts, logs or audit; day); None for an index that is none of ours."""
-        found = re.fullmatch(re.escape(self.prefix) + r"-(legs|blocks|counts|logs|audit)-(\d{4}\.\d\d\.\d\d)", index)
+        """(legs, blocks, counts, logs or audit; day, of audit month); None for an index that is none of ours."""
+        of_a_day, of_a_month = r"(legs|blocks|counts|logs)-(\d{4}\.\d\d\.\d\d)", r"(audit)-(\d{4}\.\d\d)"
+        prefix = re.escape(self.prefix)
+        found = re.fullmatch(f"{prefix}-{of_a_day}", index) or re.fullmatch(f"{prefix}-{of_a_month}", index)
         return (found[1], found[2]) if found else None
 
 

@@ -56,6 +56,7 @@ _LOG_SORT = ("time_us", "written_us", "tie")
 _BLOCKS_PAGE = 50  # blocks are large
 _BLOCK_LEGS = 20_000  # looked for at once
 _ADMIN_S = 60.0
+_DROP_S = 300.0  # days of audit rows are taken out of an index
 _STATUS_S = 15.0
 _MOST_UNSURE = 1000
 
@@ -116,7 +117,7 @@ class OpenSearchEventStore:
         with self._writing:
             last = {row.id: row for row in rows}
             actions = [
-                Action(self._names.index(AUDIT, days.text(row.time_us)), str(row.id), encoded(audit.document(row)))
+                Action(self._names.index(AUDIT, days.month(row.time_us)), str(row.id), encoded(audit.document(row)))
                 for row in map(_checked, last.values())
             ]
             self._send("", "", [actions])
@@ -253,7 +254,7 @@ class OpenSearchEventStore:
         return StoreStatus(self._reader.flavour, found, segments.free_bytes(self._client, deadline))
 
     def drop_before(self, kind: str, before_us: int, *, written_before_us: int | None = None) -> list[str]:
-        deadline = self._ready(_ADMIN_S)
+        deadline = self._ready(_DROP_S)
         return segments.drop_before(
             self._client, self._reader, self._names, kind, before_us, written_before_us, deadline
         )

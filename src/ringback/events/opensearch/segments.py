@@ -1,4 +1,7 @@
-"""The days that are stored: what `status` tells of them, and dropping those that are past."""
+"""The days that are stored: what `status` tells of them, and dropping those that are past.
+
+Of audit rows a whole month is one index. Its days are told one by one as well, and leave it one by one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _MOST_INDICES = 10_000
 
 @dataclass(slots=True)
 class Segment:
-    """The indices of one kind and day."""
+    """The indices of one kind and day, or month."""
 
     kind: str
     day: str
@@ -32,7 +35,7 @@ class Segment:
 
     @property
     def end_us(self) -> int:
-        return days.midnight_us(self.day) + DAY_US
+        return days.end_us(self.day)
 
 
 def segments(client: Client, names: Names, deadline: Deadline) -> list[Segment]:
@@ -66,10 +69,13 @@ def statuses(client: Client, reader: Reader, names: Names, deadline: Deadline) -
     blocks = _by_index(reader, names, BLOCKS, {"messages": {"sum": {"field": "messages"}}}, deadline)
     span = {"first": {"min": {"field": "time_us"}}, "last": {"max": {"field": "time_us"}}}
     logs = _by_index(reader, names, LOGS, span, deadline)
-    rows_of = {"sip": legs, "log": logs, "audit": _by_index(reader, names, AUDIT, span, deadline)}
+    audit = _by_index(reader, names, AUDIT, _days_of(span), deadline)
     found = []
     for segment in held:
-        rows = rows_of[segment.kind].get(segment.day, {})
+        if segment.kind == "audit":
+            found += _audit_days(segment, audit.get(segment.day, {}))
+            continue
+        rows = (legs if segment.kind == "sip" else logs).get(segment.day, {})
         found.append(
             SegmentStatus(
                 name=segment.name,
@@ -82,10 +88,9 @@ def statuses(client: Client, reader: Reader, names: Names, deadline: Deadline) -
                 first_us=_figure(rows, "first"),
                 last_us=_figure(rows, "last"),
                 problem="; ".join(segment.problems),
-                audits=rows.get("doc_count", 0) if segment.kind == "audit" else 0,
             )
         )
-    return found
+    return sorted(found, key=lambda each: (each.day, each.kind))
 
 
 def free_bytes(client: Client, deadline: Deadline) -> int | None:
@@ -106,7 +111,9 @@ def drop_before(
         for segment in segments(client, names, deadline)
         if segment.kind == kind and segment.end_us <= before_us
     ]
-    if past and written_before_us is not None and kind != "audit":
+    if kind == "audit":
+        return _drop_audit(client, reader, names, before_us, [segment.indices for segment in past], deadline)
+    if past and written_before_us is not None:
         told = COUNTS if kind == "sip" else LOGS
         reader.refresh(names.every(told), deadline)
         written = _by_index(reader, names, told, {"written": {"max": {"field": "written_us"}}}, deadline, whole=True)
@@ -116,12 +123,62 @@ def drop_before(
             if max(segment.created_us, _figure(written.get(segment.day, {}), "written")) < written_before_us
         ]
     for segment in past:
-        try:
-            client.read("DELETE", "/" + ",".join(segment.indices), deadline, ignore_unavailable="true")
-        except Refused as error:
-            if error.status != 404:
-                raise unreadable(f"{segment.name} cannot be dropped", error) from None
+        _delete(client, segment.indices, deadline)
     return [segment.name for segment in past]
+
+
+def _drop_audit(
+    client: Client, reader: Reader, names: Names, before_us: int, past: list[list[str]], deadline: Deadline
+) -> list[str]:
+    """Whole months with their index, and the days before in the month that goes on."""
+    end_us = before_us // DAY_US * DAY_US
+    every = names.every(AUDIT)
+    reader.refresh(every, deadline)
+    found = _by_index(reader, names, AUDIT, _days_of({}), deadline)
+    dropped = {
+        int(day["key"]) for month in found.values() for day in month["by_day"]["buckets"] if day["key"] < end_us
+    }
+    for indices in past:
+        _delete(client, indices, deadline)
+    month_us = days.midnight_us(days.month(end_us))
+    if any(day >= month_us for day in dropped):
+        index = names.covering(AUDIT, month_us, month_us + 1)
+        reader.delete(index, [{"range": {"time_us": {"lt": end_us}}}], deadline)
+    return [days.segment("audit", days.text(day)) for day in sorted(dropped)]
+
+
+def _delete(client: Client, indices: list[str], deadline: Deadline) -> None:
+    try:
+        client.read("DELETE", "/" + ",".join(indices), deadline, ignore_unavailable="true")
+    except Refused as error:
+        if error.status != 404:
+            raise unreadable(f"{', '.join(indices)} cannot be dropped", error) from None
+
+
+def _days_of(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures by day."""
+    by_day: dict[str, Any] = {"histogram": {"field": "time_us", "interval": DAY_US, "min_doc_count": 1}}
+    return {"by_day": by_day | ({"aggs": figures} if figures else {})}
+
+
+def _audit_days(month: Segment, figures: dict[str, Any]) -> list[SegmentStatus]:
+    """One by one; the bytes of the index by their share. A month that cannot be read is told by its first day."""
+    found = figures.get("by_day", {}).get("buckets", ())
+    rows = sum(each["doc_count"] for each in found)
+    problem = "; ".join(month.problems)
+    start_us = days.midnight_us(month.day)
+    told = [
+        (int(each["key"]), each["doc_count"], month.bytes * each["doc_count"] // rows, each) for each in found
+    ] or [(start_us, 0, month.bytes, {})]
+    return [
+        SegmentStatus(
+            name=days.segment("audit", days.text(day)), kind="audit", day=days.text(day).replace(".", "-"), bytes=bytes_,
+            legs=0, messages=0, logs=0, first_us=_figure(each, "first"), last_us=_figure(each, "last"), problem=problem,
+            audits=count,
+        )
+        for day, count, bytes_, each in told
+        if count or problem
+    ]  # fmt: skip
 
 
 def _listed(client: Client, names: Names, deadline: Deadline) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from ringback.events.sqlite.schema import PAGE_BYTES, ROWS, fill
 
 _MAGIC = b"SQLite format 3\0"
 _SIZE_AT, _CHANGES_AT, _VALID_FOR_AT = 28, 24, 92
-_HIGHEST_ID = 1 << 62
+_HIGHEST_ID = (1 << 63) - 1
 _AT_ONCE = 512
 
 Row = tuple[Any, ...]
