@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -31,7 +31,7 @@ _WRITES = re.compile(
 )
 
 _PLAIN = frozenset({str, int, bool, float})
-_EMPTY: tuple[Any, ...] = ("", [], {})
+_HOLDERS = frozenset({str, list, dict})  # which are nothing while they are empty
 
 
 class UntrackedChange(Exception):
@@ -74,14 +74,14 @@ def _see_changes(work: UnitOfWork, _context: UOWTransaction, _instances: Any) ->
             _add(work, row, CHANGED, changes)
     for row in work.deleted:
         if isinstance(row, Tracked):
-            _add(work, row, DELETED, {name: (old, None) for name, old in _values(row, _mapper(row))})
+            _add(work, row, DELETED, {name: (old, None) for name, old in _values(row, _mapper(row)).items()})
 
 
 @event.listens_for(UnitOfWork, "after_flush")
 def _see_new(work: UnitOfWork, _context: UOWTransaction) -> None:
     for row in work.new:
         if isinstance(row, Tracked):
-            _add(work, row, CREATED, {name: (None, new) for name, new in _values(row, _mapper(row))})
+            _add(work, row, CREATED, {name: (None, new) for name, new in _values(row, _mapper(row)).items()})
     for fact, row in _pending(work):
         fact.version = row.version
     _pending(work).clear()
@@ -133,13 +133,15 @@ def _changes(row: Tracked) -> dict[str, tuple[Json, Json]]:
     return found
 
 
-def _values(row: Tracked, mapper: Mapper[Any]) -> Iterator[tuple[str, Json]]:
-    """What is set, of a new or deleted object: what is empty is left out."""
+def _values(row: Tracked, mapper: Mapper[Any]) -> dict[str, Json]:
+    """What is set, of a new or deleted object: what is empty is left out. Once a row, so without detours."""
     known = row.__dict__
+    found: dict[str, Json] = {}
     for name, secret in _columns(mapper):
         value = known[name] if name in known else getattr(row, name)
-        if value is not None and value not in _EMPTY:
-            yield name, _told(value, secret)
+        if value or (value is not None and type(value) not in _HOLDERS):
+            found[name] = value if not secret and type(value) in _PLAIN else _told(value, secret)
+    return found
 
 
 @cache
@@ -161,7 +163,7 @@ def _told(value: Any, secret: bool) -> Json:
         return SECRET
     if isinstance(value, datetime):
         return clock.isoformat(clock.to_us(value))
-    if isinstance(value, date | Decimal):
+    if isinstance(value, (date, Decimal)):
         return str(value)
     return cast("Json", value)
 

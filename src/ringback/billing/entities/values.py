@@ -16,8 +16,8 @@ from ringback.records.money import MOST, PLACES
 
 MOST_WORDS = 1000
 _STEP = Decimal(1).scaleb(-PLACES)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of characters, which no UTF-8 has
+_CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 _WORD_LENGTH = 255
 _MOST_WHOLE = 10**15
@@ -91,19 +91,13 @@ def _line(field: Field, given: object) -> str:
     text = _text(field, given)
     if _CONTROL.search(text):
         raise ValueError(f"{field.label} is one line without control characters.")
-    return _storable(field, text)
+    return text
 
 
 def _lines(field: Field, given: object) -> str:
     text = _text(field, given).replace("\r\n", "\n")
     if _CONTROL_IN_LINES.search(text):
         raise ValueError(f"{field.label} has a control character.")
-    return _storable(field, text)
-
-
-def _storable(field: Field, text: str) -> str:
-    if any("\ud800" <= one <= "\udfff" for one in text):
-        raise ValueError(f"{field.label} has a character that is none.")
     return text
 
 
@@ -231,7 +225,7 @@ def _secret(field: Field, given: object) -> str:
         raise ValueError(f"{field.label} is a text.")
     if _CONTROL.search(given):
         raise ValueError(f"{field.label} has a control character.")
-    return _storable(field, given)
+    return given
 
 
 _READ: dict[Kind, Callable[[Field, object], Any]] = {
