@@ -35,7 +35,7 @@ _MAC = re.compile(
     r"(?<![0-9A-Za-z])[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2}(?:\1[0-9A-Fa-f]{2}){4}|[0-9A-Fa-f]{10})(?![0-9A-Za-z])"
 )
 _SEPARATORS = r"[\s\-.()/\u00a0\u2010-\u2013\u202f]{0,3}"  # what people put between the digits of a number
-_SPREAD_DIGITS = re.compile(rf"\d(?:{_SEPARATORS}\d){{4,}}")
+_SPREAD_DIGITS = rf"\d(?:{_SEPARATORS}\d){{4,}}"
 _NUMBER = re.compile(rf"(?<![\w%])\+?\(?\d(?:{_SEPARATORS}\d){{6,}}(?!\w)")
 _AFTER_NUMBER = r"(?![\w%]|\.\d|\s?(?:s|ms|min|h|%|packets?|messages?|bytes|times|entries)\b)"
 # user=..., "customer_name": "...", callerName: ...
@@ -181,15 +181,16 @@ class Veil(Places):
             return []
         short = pattern_of(one for one in self.numbers if len(one) == _LONG_DIGITS - 1)
         shortest = pattern_of({one for one in self.numbers if len(one) == 3} - self._codes) if words else ""
+        # Names before numbers: the digits of one number are looked for behind those that end a name.
         found: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
             (pattern_of(_spellings(self.addresses)), lambda match: self.address(match[0]) or self.blank(match[0])),
             (pattern_of(one for one in names if len(one) >= _LONG_NAME), lambda match: self._named(match[0])),
             (_alone(pattern_of(one for one in names if len(one) < _LONG_NAME)), lambda match: self._named(match[0])),
+            (_SPREAD_DIGITS, lambda match: self._known_number(match[0])),
             (_alone(short), lambda match: self._number(match[0])),
             (rf"(?<![#\w.])(?:{shortest}){_AFTER_NUMBER}" if shortest else "", lambda match: self._number(match[0])),
         ]
-        steps: list[_Step] = [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
-        return [(_SPREAD_DIGITS, lambda match: self._known_number(match[0])), *steps]
+        return [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
 
     def _unescaped(self, text: str) -> str | None:
         """Nothing is left of an escaped word in which an identity is hidden."""
