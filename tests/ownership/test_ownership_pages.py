@@ -13,20 +13,21 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from ringback import clock
-from ringback.access.dependencies import require_user
+from ringback.access.dependencies import current_user
 from ringback.access.permissions import PERMISSIONS, Role
 from ringback.access.schemas import Principal
 from ringback.app import create_app
 from ringback.billing.entities.models import Environment
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing
-from ringback.events import EventStore, LogRecord
+from ringback.events import EventStore, LegQuery, LogQuery, LogRecord
 from ringback.records.wall import EVERYWHERE
+from ringback.sessions.capture.pcap_writer import write_pcap
 from ringback.sessions.ingest.legs import LegTable
 from ringback.sessions.ingest.packing import batches
 from ringback.sessions.ownership.rules import Rule, TrafficRules
 from ringback.sessions.search import session_id
-from ringback.sessions.story import Hop
+from ringback.sessions.story import Hop, Sighting
 from ringback.settings import load_settings
 
 PATH = "/environments/traffic"
@@ -39,10 +40,13 @@ class Site:
     app: FastAPI
     client: TestClient
 
-    def sign_in(self, role: Role = Role.ADMINISTRATOR, *environments: str) -> TestClient:
+    def sign_in(self, role: Role = Role.ADMINISTRATOR, *environments: str, everywhere: bool = False) -> TestClient:
         """How one signs in is no subject here, what a principal may is."""
-        principal = Principal("user", "ada", environments or ("default",), PERMISSIONS[role], 1)
-        self.app.dependency_overrides[require_user] = lambda: principal
+        belongs_to = ("default", "a", "b", "unassigned") if everywhere else environments or ("default",)
+        principal = Principal(
+            "token", "ada", belongs_to[:1], PERMISSIONS[role], 1, belongs_to=belongs_to, everywhere=everywhere
+        )
+        self.app.dependency_overrides[current_user] = lambda: principal
         return self.client
 
     @property
@@ -288,3 +292,65 @@ def test_a_reader_of_one_environment_neither_finds_nor_opens_what_is_anothers(si
     client = site.sign_in(Role.ADMINISTRATOR, "unassigned")
     assert client.get(f"/sessions/{ids['nobodys']}").status_code == 200
     assert client.get(f"/sessions/{ids['mine']}").status_code == 404
+
+
+def lines_of(site: Site) -> dict[str, str]:
+    """Text -> environment."""
+    found = {}
+    for environment in ("default", "a", "b", "unassigned"):
+        for record in site.events.search_logs(LogQuery((environment,), 0, clock.now_us() + 1)).records:
+            assert record.text not in found
+            found[record.text] = environment
+    return found
+
+
+def test_lines_belong_to_the_token_or_where_the_rules_say(site: Site) -> None:
+    site.post(kind="domain", value="a.example", environment="a")
+    site.post("/remove", rule=site.id_of("Everything"))
+
+    def send(text: str, **headers: str) -> int:
+        document = {"time": clock.now_us() - 1, "text": text, "domain": "a.example"}
+        return site.client.post("/ingest/v1/logs", json=document, headers=headers).status_code
+
+    site.sign_in(Role.API, "b")
+    assert send("of b") == 200
+    site.sign_in(Role.API, everywhere=True)
+    assert send("by the rules") == 200
+    assert send("named", **{"Ringback-Environment": "default"}) == 200  # `environments` are those that were chosen
+    assert (
+        site.client.post("/ingest/v1/logs", json={"time": clock.now_us() - 1, "text": "nobody's"}).status_code == 200
+    )
+    assert lines_of(site) == {"of b": "b", "by the rules": "a", "named": "default", "nobody's": "unassigned"}
+
+
+def test_a_capture_belongs_to_who_uploads_it_or_where_the_rules_say(site: Site, tmp_path: Path) -> None:
+    site.post(kind="domain", value="a.example", environment="a")
+    hop = Hop("udp", "198.51.100.23", 5060, "192.0.2.10", 5060)
+    now = clock.now_us() - 60_000_000
+
+    def capture(call_id: str) -> bytes:
+        write_pcap(tmp_path / "c.pcap", [Sighting(now, hop, invite(call_id, "a.example"))])
+        return (tmp_path / "c.pcap").read_bytes()
+
+    def upload(call_id: str, **fields: str) -> int:
+        files = {"file": ("c.pcap", capture(call_id))}
+        return site.client.post("/api/v1/captures", files=files, data=fields).status_code
+
+    def where() -> dict[str, str]:
+        return {
+            row.call_id: row.environment
+            for row in site.events.search(LegQuery(("default", "a", "b", "unassigned"), 0, now * 2)).rows
+        }
+
+    site.sign_in(Role.SUPPORT, "b")
+    assert upload("of b") == 200
+    assert upload("a's", environment="a") == 422
+    assert upload("by rules", environment="") == 422
+    site.sign_in(everywhere=True)
+    assert upload("ruled") == 200
+    assert upload("chosen", environment="unassigned") == 200
+    assert upload("ruled too", environment="") == 200
+    assert upload("nowhere", environment="zz") == 422
+    page = site.client.get("/upload").text
+    assert '<option value="">what the rules say</option>' in page
+    assert where() == {"of b": "b", "ruled": "a", "chosen": "unassigned", "ruled too": "a"}

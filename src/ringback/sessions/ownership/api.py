@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from ringback.access.dependencies import Records, may
+from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.changes.service import do_changing
 from ringback.problem import Problem
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.ownership import service
-from ringback.sessions.ownership.dependencies import CurrentActor, RulesInForce
+from ringback.sessions.ownership.dependencies import RulesInForce
 from ringback.sessions.ownership.rules import KINDS, LONGEST_VALUE, MOST_RULES, RuleError
 from ringback.sessions.ownership.schemas import Evidence, RuleForm, RuleList, RulesChanged
 

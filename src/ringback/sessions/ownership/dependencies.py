@@ -1,4 +1,4 @@
-"""What the room's API and pages stand on, as the application keeps it in its state."""
+"""What the room's API and pages stand on, and where belongs what a request brings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from ringback.access.dependencies import RequiredUser
-from ringback.changes.schemas import Actor
+from ringback.access.dependencies import ENVIRONMENT_HEADER, RequiredUser
 from ringback.sessions.ownership.service import RuleRegister
 
 
@@ -16,12 +15,18 @@ def _in_force(request: Request) -> RuleRegister:
     return register
 
 
+def _destination(request: Request, user: RequiredUser) -> str:
+    """The environment that the request names, else the sender's; "" for who belongs to all and names none: the rules say."""
+    if user.everywhere and not request.headers.get(ENVIRONMENT_HEADER):
+        return ""
+    return user.environments[0]
+
+
+def _choices(user: RequiredUser) -> tuple[str, ...]:
+    """What may be named instead: the sender's environments, and "" (the rules) for who belongs to all."""
+    return ("", *user.belongs_to) if user.everywhere else user.belongs_to
+
+
 RulesInForce = Annotated[RuleRegister, Depends(_in_force)]
-
-
-def _actor(request: Request, user: RequiredUser) -> Actor:
-    realm = "api" if user.kind == "token" else "console"
-    return Actor(user.kind, user.name, realm, str(user.user_id or ""), request.client.host if request.client else "")
-
-
-CurrentActor = Annotated[Actor, Depends(_actor)]
+Destination = Annotated[str, Depends(_destination)]
+Choices = Annotated[tuple[str, ...], Depends(_choices)]

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import Records, may
+from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.changes.schemas import Actor
@@ -22,7 +22,7 @@ from ringback.records.environments import UNASSIGNED
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ownership import service
-from ringback.sessions.ownership.dependencies import CurrentActor, RulesInForce
+from ringback.sessions.ownership.dependencies import RulesInForce
 from ringback.sessions.ownership.rules import KINDS, Rule, RuleError
 from ringback.sessions.ownership.schemas import Evidence, RuleForm, RuleInfo, RuleNotFound, RulesChanged
 from ringback.sessions.ownership.service import RuleRegister

@@ -13,6 +13,7 @@ from ringback.access.dependencies import CurrentSettings, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.sessions.moments import moment_us
+from ringback.sessions.ownership.dependencies import Choices
 from ringback.sessions.uploads.api import CurrentUploads
 from ringback.sessions.uploads.documents import FileDocument
 from ringback.web.templating import render
@@ -26,7 +27,14 @@ MARGIN_US = 1_000_000
 def upload_page(
     request: Request, reader: Annotated[Principal, may(Permission.CAPTURES_WRITE)], settings: CurrentSettings
 ) -> Response:
-    return render(request, "sessions/upload.html", files=[], largest=settings.upload_bytes, sessions_url=sessions_url)
+    return render(
+        request,
+        "sessions/upload.html",
+        files=[],
+        largest=settings.upload_bytes,
+        sessions_url=sessions_url,
+        places=_places(reader),
+    )
 
 
 @router.post("")
@@ -35,9 +43,10 @@ async def take_captures(
     reader: Annotated[Principal, may(Permission.CAPTURES_WRITE)],
     uploads: CurrentUploads,
     settings: CurrentSettings,
+    choices: Choices,
 ) -> Response:
     """The results alone for a script that sends file by file, the page with them for a plain form."""
-    document = await uploads.take(request, reader.environments[0])
+    document = await uploads.take(request, reader.environments[0], choices)
     part = "hx-request" in request.headers
     return render(
         request,
@@ -45,7 +54,15 @@ async def take_captures(
         files=document["files"],
         largest=settings.upload_bytes,
         sessions_url=sessions_url,
+        places=_places(reader),
     )
+
+
+def _places(reader: Principal) -> dict[str, str]:
+    """Key -> name of where it may belong, for who may choose: "" what the rules say."""
+    if not reader.everywhere:
+        return {}
+    return {"": "what the rules say"} | {key: reader.environment_names.get(key, key) for key in reader.belongs_to}
 
 
 def sessions_url(file: FileDocument) -> str:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from ringback.access.dependencies import may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.sessions.ownership.dependencies import Choices, Destination
 from ringback.sessions.uploads.documents import ImportDocument
 from ringback.sessions.uploads.service import Uploads
 
@@ -31,7 +32,10 @@ _BODY = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "environment": {"type": "string"},
+                    },
                 }
             },
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
@@ -42,7 +46,15 @@ _BODY = {
 
 @router.post(PATH, openapi_extra=_BODY)
 async def upload_captures(
-    request: Request, user: Annotated[Principal, may(Permission.CAPTURES_WRITE)], uploads: CurrentUploads
+    request: Request,
+    user: Annotated[Principal, may(Permission.CAPTURES_WRITE)],
+    uploads: CurrentUploads,
+    destination: Destination,
+    choices: Choices,
 ) -> ImportDocument:
-    """Import pcap or pcapng files, also gzipped. Answers when they are searchable; a file that was in before is told."""
-    return await uploads.take(request, user.environments[0])
+    """Import pcap or pcapng files, also gzipped. Answers when they are searchable; a file that was in before is told.
+
+    They belong to the environment that the form's field `environment` or the header Ringback-Environment names, else to
+    the sender's. Of who belongs to all and names none, each session belongs to the one that the rules of traffic say.
+    """
+    return await uploads.take(request, destination, choices)

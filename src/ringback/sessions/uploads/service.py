@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
@@ -45,17 +45,21 @@ class Uploads:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
 
-    async def take(self, request: Request, environment: str) -> ImportDocument:
+    async def take(self, request: Request, environment: str, choices: Collection[str] = ()) -> ImportDocument:
         """Import what the request brings: the files of a form, or its body. The caller has asked who it is.
 
-        Raises Problem: no file (400), not one could be read (422), no space (507), the import broke (500).
+        It belongs to `environment`, "" where the rules say; a form's field of that name may choose another of `choices`.
+        Raises Problem: no file (400), not one could be read, or no such choice (422), no space (507), the import broke
+        (500).
         """
         try:
-            async with self._received(request) as names:
+            async with self._received(request) as (names, chosen):
                 if not names:
                     raise Problem(400, "Send a capture: a form with files, or the capture as the body.", field="file")
+                if chosen is not None and chosen not in choices:
+                    raise Problem(422, f"You do not belong to an environment {chosen!r}.", field="environment")
                 async with self._one_at_a_time:
-                    document = await self._import(list(names), environment)
+                    document = await self._import(list(names), environment if chosen is None else chosen)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -68,18 +72,19 @@ class Uploads:
         return document
 
     @asynccontextmanager
-    async def _received(self, request: Request) -> AsyncIterator[dict[str, str]]:
-        """Name on disk -> name that the sender gave. The files are removed afterwards."""
+    async def _received(self, request: Request) -> AsyncIterator[tuple[dict[str, str], str | None]]:
+        """Name on disk -> name that the sender gave, and the environment that was chosen. The files are removed
+        afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         try:
             if request.headers.get("content-type", "").startswith(_FORM):
                 yield await self._from_form(request, folder)
             else:
-                yield await self._from_body(request, folder)
+                yield await self._from_body(request, folder), None
         finally:
             await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _from_form(self, request: Request, folder: Path) -> dict[str, str]:
+    async def _from_form(self, request: Request, folder: Path) -> tuple[dict[str, str], str | None]:
         names: dict[str, str] = {}
         form = await request.form(max_files=MOST_FILES)
         for _, value in form.multi_items():
@@ -87,7 +92,8 @@ class Uploads:
                 path = folder / f"{len(names)}.capture"
                 await run_in_threadpool(_copy, value.file, path)
                 names[str(path)] = value.filename or "capture"
-        return names
+        chosen = form.get("environment")
+        return names, chosen if isinstance(chosen, str) else None
 
     async def _from_body(self, request: Request, folder: Path) -> dict[str, str]:
         path = folder / "0.capture"
@@ -105,7 +111,12 @@ class Uploads:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=os.environ | {"RINGBACK_DATA": str(settings.data), "RINGBACK_EVENTS_URL": settings.events_url},
+            env=os.environ
+            | {
+                "RINGBACK_DATA": str(settings.data),
+                "RINGBACK_EVENTS_URL": settings.events_url,
+                "RINGBACK_DATABASE_URL": settings.database_url,
+            },
         )
         try:
             output, errors = await process.communicate()

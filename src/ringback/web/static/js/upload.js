@@ -29,6 +29,8 @@ function send(file, item, says, bar) {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append("file", file);
+    const place = form.querySelector('[name="environment"]');
+    if (place) body.append("environment", place.value);
     request.open("POST", form.action);
     request.setRequestHeader("X-CSRF-Token", csrfToken());
     request.setRequestHeader("HX-Request", "true");
