@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from ringback import __version__, health
-from ringback.access import oidc_pages
+from ringback.access import api as access_api
+from ringback.access import oidc_pages, people_pages, profile
 from ringback.access import pages as access_pages
 from ringback.access.oidc import sign_in_of
 from ringback.audit import api as audit_api
@@ -82,6 +83,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
+    app.include_router(profile.router)
+    app.include_router(people_pages.router)
+    app.include_router(access_api.router)
     app.include_router(oidc_pages.router)
     app.include_router(configuration_pages.router)
     app.include_router(configuration_api.router)

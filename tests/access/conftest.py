@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from actors import by_tester
 from ringback import clock
-from ringback.access import pages, passwords
+from ringback.access import api, pages, passwords, people_pages, profile
 from ringback.access.dependencies import RequiredUser
 from ringback.access.service import add_user
 from ringback.errors import install_error_handlers
@@ -52,7 +52,8 @@ def app(engine: Engine, tmp_path: Path) -> FastAPI:
     app.state.records = engine
     app.state.settings = load_settings({}, data=tmp_path)
     app.state.sign_in = None
-    app.include_router(pages.router)
+    for router in (pages.router, profile.router, people_pages.router, api.router):
+        app.include_router(router)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestIds)
 

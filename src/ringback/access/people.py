@@ -80,9 +80,16 @@ def make_person(engine: Engine, by: Principal, actor: Actor, form: PersonForm) -
 
 
 def change_person(
-    engine: Engine, by: Principal, actor: Actor, user_id: int, form: PersonForm, version: int | None
+    engine: Engine,
+    by: Principal,
+    actor: Actor,
+    user_id: int,
+    form: PersonForm,
+    version: int | None,
+    active: bool | None = None,
 ) -> None:
-    """`version`: of the person that the form was made from; None changes whatever there is now. Raises AccessError,
+    """`version`: of the person that the form was made from; None changes whatever there is now. `active` None: as it
+    is. Raises AccessError,
     NotYours, PersonNotFound."""
 
     def change(work: UnitOfWork, ruler: Principal, user: User) -> None:
@@ -91,9 +98,15 @@ def change_person(
         own = user.id == by.user_id
         if own and _rights(form) != _rights(_form_of(user, ruler)):
             raise AccessError("role", "Nobody changes their own rights: ask another administrator.")
+        if own and active not in (None, user.active):
+            raise AccessError("active", "Nobody deactivates themselves.")
         kept = () if own else tuple(key for key in user.environments if key not in ruler.belongs_to)
         before = runs_all(user)
         _fill(work, ruler, user, form, kept=kept)
+        if active is not None:
+            user.active = active
+        if not user.active:
+            end_logins(work, user)
         if user.role == Role.API:
             user.password_hash = None
             second_factor.turn_off(work, user)
