@@ -4,8 +4,8 @@ BENCH_AUDIT_ROWS (10,000,000, in steps of 900,000) rows over 180 days, evenly; o
 the rest of 50,000 more. Each question is asked of a store just opened (the first) and then again and again. The limits of
 the same run: SQLite reading a row by its id from an open file of the store, an engine that answers a search of one empty
 day. BENCH_AUDIT_ENGINES (sqlite,opensearch) names what is measured. BENCH_AUDIT_FOLDER keeps the SQLite store for another
-run; with BENCH_AUDIT_FILL_S a run only fills it, for so many seconds, and the next one goes on. Every step adds to each
-day, so that a store is worth measuring after any of them.
+run, BENCH_AUDIT_OPENSEARCH is the URL of a node that runs already. With BENCH_AUDIT_FILL_S a run only fills the store, for so
+many seconds, and the next one goes on; every step adds to each day, so that a store is worth measuring after any of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ringback.events import DAY_US, AuditQuery, AuditRow, EventStore, open_store
 ROWS = int(os.environ.get("BENCH_AUDIT_ROWS", "10000000"))
 ENGINES = os.environ.get("BENCH_AUDIT_ENGINES", "sqlite,opensearch").split(",")
 FOLDER = os.environ.get("BENCH_AUDIT_FOLDER", "")
+OPENSEARCH = os.environ.get("BENCH_AUDIT_OPENSEARCH", "")
 FILL_S = float(os.environ.get("BENCH_AUDIT_FILL_S", "inf"))
 DAYS = 180
 START_US = 1_779_753_600_000_000  # 2026-05-26T00:00:00Z
@@ -88,6 +89,8 @@ def run() -> None:
             folder = FOLDER or stack.enter_context(tempfile.TemporaryDirectory(prefix="ringback-bench-"))
             if engine == "sqlite":
                 url = f"sqlite:{folder}/audit-{ROWS}"
+            elif OPENSEARCH:
+                url = OPENSEARCH
             else:
                 work = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringback-bench-"))
                 [node] = stack.enter_context(running(Path(work), heap_mib=HEAP_MIB, jvm=()))

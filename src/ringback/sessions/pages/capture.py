@@ -297,4 +297,5 @@ def days(segments: list[SegmentStatus]) -> list[DayRow]:
             "; ".join(one.problem for one in of_day if one.problem),
         )
         for day, of_day in sorted(by_day.items(), reverse=True)
+        if any(one.kind != "audit" for one in of_day)  # those alone are no captured day
     ]
