@@ -173,6 +173,15 @@ def test_a_store_that_cannot_be_opened_is_logged_once_and_tried_again_soon(setti
     assert [(line["event"], line["log_level"]) for line in logged] == [("retention failed", "error")]
 
 
+def test_each_run_asks_anew_how_long_things_are_kept(settings: Settings, records: Engine) -> None:
+    fill(settings, [100])
+    age(settings, days=100)
+    retention = Retention(settings, Current(settings))  # which nothing else refreshes
+    keep(settings, records, Tasks__Log_Max_Age=90)
+    assert retention.run_if_due()
+    assert days(settings) == []
+
+
 @pytest.mark.usefixtures("records")
 def test_one_host_an_hour_does_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many hosts at one store; each folder on a host is a store of its own."""
