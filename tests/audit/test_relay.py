@@ -211,6 +211,9 @@ def test_what_the_store_refuses_for_good_holds_nothing_up(
     assert [each["error"] for each in logs] == ["one row is too long"]
     assert seqs(settings) == [1, 2, 3, 4]
     assert lag(engine, store_name(settings)) == Lag(refused=1)
+    assert str(Lag(refused=1)).startswith(
+        "up to date; the event store refused some records for good, in 1 of its writes"
+    )
 
 
 def test_a_store_that_lost_its_rows_gets_them_again(engine: Engine, settings: Settings, relayed: AuditRelay) -> None:

@@ -18,7 +18,8 @@ class Node:
 
     record: ToldRecord
     depth: int
-    relation: str  # root cause this effect side
+    relation: str  # cause this effect
+    reason: str  # where it is not that of its cause
     folded: int = 0
     unseen_cause: bool = False  # led to by a record that this reader may not see, or that is gone
 
@@ -80,6 +81,7 @@ def chain_of(
                 one,
                 depth,
                 _relation(one, here, above),
+                "" if one.cause_id in known and known[one.cause_id].reason == one.reason else one.reason,
                 folded=sum(1 + _count(each, effects) for each in hidden),
                 unseen_cause=one.cause_id is not None and one.cause_id not in known,
             )

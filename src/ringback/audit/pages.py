@@ -23,7 +23,7 @@ from ringback.audit import asked as asked_for
 from ringback.audit import catalogue, queries, service, verifying
 from ringback.audit.asked import PRESETS, Asked
 from ringback.audit.relay import Lag, lag, store_name
-from ringback.audit.telling import ToldRecord, column_places, sees
+from ringback.audit.telling import ToldRecord, column_places, sees_installation
 from ringback.billing.entities.fields import EntityType
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_object import TABS, tabs
@@ -32,6 +32,7 @@ from ringback.changes.schemas import REALMS, Actor
 from ringback.events import BadCursor, EventStore, EventStoreError, SearchTimedOut
 from ringback.problem import Problem
 from ringback.records.engine import reading
+from ringback.records.tables import INSTALLATION
 from ringback.settings import Settings
 from ringback.web import flash
 from ringback.web.templating import render, viewer_zone
@@ -187,7 +188,7 @@ def of_entity(environment: str, entity: EntityType, row_id: int) -> Any:
 
 
 def asked_of(request: Request, reader: Principal) -> Asked:
-    environments = [reader.environments[0], *(each for each in sees(reader) if each not in reader.environments)]
+    environments = (reader.environments[0], *((INSTALLATION,) if sees_installation(reader) else ()))
     asked = asked_for.read(request.query_params.multi_items(), viewer_zone(request), clock.now_us(), environments)
     if asked.query is not None:
         try:

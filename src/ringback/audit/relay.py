@@ -65,10 +65,15 @@ class Lag:
     problem: str = ""  # why it does not go on
 
     def __str__(self) -> str:
-        if not self.records:
-            return "up to date"
-        behind = f"{self.records:,} record{'s' if self.records > 1 else ''}, {self.seconds:.0f} s behind"
-        return f"{behind}: {self.problem}" if self.problem else behind
+        told = "up to date"
+        if self.records:
+            told = f"{self.records:,} record{'s' if self.records > 1 else ''}, {self.seconds:.0f} s behind"
+            told += f": {self.problem}" if self.problem else ""
+        if self.refused:
+            told += (
+                f"; the event store refused some records for good, in {self.refused:,} of its writes (see the log)"
+            )
+        return told
 
 
 class AuditRelay:

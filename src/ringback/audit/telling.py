@@ -135,7 +135,7 @@ class Telling:
                 last = (
                     select(AuditRecord.entity_name)
                     .where(AuditRecord.entity_type == kind.name, AuditRecord.entity_id == gone)
-                    .where(AuditRecord.environment.in_(self._reader.environments))
+                    .where(AuditRecord.environment.in_(sees(self._reader)))
                     .order_by(AuditRecord.id.desc())
                     .limit(1)
                 )
@@ -358,7 +358,8 @@ class Telling:
 
     def _href(self, record: AuditRecord) -> str:
         described = TYPES.get(record.entity_type)
-        if described is None or not record.entity_id or not self._reader.may(described.read):
+        elsewhere = record.environment not in self._reader.environments
+        if described is None or elsewhere or not record.entity_id or not self._reader.may(described.read):
             return ""
         return f"/{described.about.path}/{record.entity_id}" if record.action != "deleted" else ""
 
@@ -373,8 +374,13 @@ class Telling:
 
 def sees(reader: Principal) -> tuple[str, ...]:
     """The environments whose records a reader may see: the chosen one first, the installation's for who looks after it."""
-    more = (INSTALLATION,) if reader.may(Permission.USERS_READ) and INSTALLATION not in reader.environments else ()
-    return (*reader.environments, *more)
+    every = (*reader.environments, *reader.belongs_to, *((INSTALLATION,) if sees_installation(reader) else ()))
+    return tuple(dict.fromkeys(every))
+
+
+def sees_installation(reader: Principal) -> bool:
+    """Records of what is of no environment: people, logins, rules of traffic, options for all."""
+    return reader.everywhere and reader.may(Permission.USERS_READ)
 
 
 def column_places(records: Iterable[ToldRecord]) -> int:
