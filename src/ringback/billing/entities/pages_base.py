@@ -24,9 +24,9 @@ from ringback.billing.entities.errors import EntityNotFound
 from ringback.billing.entities.fields import EntityType, Field, Kind
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_act import Act
-from ringback.billing.entities.pages_list import Column, Row
+from ringback.billing.entities.pages_list import VERBS, Column, Row
 from ringback.billing.entities.pages_object import Told
-from ringback.billing.entities.pages_values import NOTHING, Shown, aligned, in_sentence, shown
+from ringback.billing.entities.pages_values import NOTHING, Shown, aligned, day_text, in_sentence, shown
 from ringback.billing.entities.status import Status
 from ringback.problem import Problem
 from ringback.records.wall import EVERYWHERE, Environments
@@ -181,6 +181,13 @@ class Writing:
 
     def title(self, entity: EntityType, row: Any) -> str:
         """How the reader knows it."""
+        if entity.name == "rating_entry":
+            service, direction = (dict(entity[name].choices)[getattr(row, name)] for name in ("service", "direction"))
+            return f"{service}, {in_sentence(direction)}"
+        if entity.name == "account_add_on":
+            self.for_links(entity["product_id"], {row.product_id})
+            product = self.link(entity["product_id"], row.product_id)
+            return f"{product.text if product else row.product_id} from {day_text(row.effective_from)}"
         return self.masked_title(entity, str(row.told_as() or f"#{row.id}"), row.id)
 
     def masked_title(self, entity: EntityType, title: str, id_: int) -> str:
@@ -219,21 +226,22 @@ class Writing:
         self.for_rows(entity, rows)
         currencies = queries.currencies(self.session, entity, rows)
         statuses = queries.told_statuses(self.session, entity, rows)
+        one = next(iter(currencies.values()), "") if len(set(currencies.values())) < 2 else None
         places = {
-            column.field.name: aligned(
-                [getattr(row, column.field.name) for row in rows], next(iter(currencies.values()), "")
-            )
+            column.field.name: aligned([getattr(row, column.field.name) for row in rows], one)
             for column in columns
-            if column.field is not None and column.field.kind is Kind.MONEY and rows
+            if column.field is not None and column.field.kind is Kind.MONEY and one is not None
         }
         found = []
         for row in rows:
             cells: list[Shown] = []
             for column in columns:
                 if column.field is None:
-                    status = told(statuses[row.id]) if cells and row.id in statuses else None
+                    status = told(statuses[row.id]) if cells else None
                     cells.append(
-                        Shown(status.text, tone=status.tone, sign=status.sign) if status else Shown(f"#{row.id}")
+                        Shown(status.text, tone=status.tone, sign=status.sign)
+                        if status
+                        else Shown(self.title(entity, row))
                     )
                     continue
                 cell = self.value(
@@ -248,6 +256,8 @@ def record_text(each: Field, value: Any, writing: Writing) -> str:
     """A value as a record of a change has it (JSON), as one line."""
     if each.kind is Kind.SECRET:
         return "set" if value else "not set"
+    if each.kind is Kind.FLAG and each.name in VERBS:
+        return in_sentence(each.label) if value else f"not {in_sentence(each.label)}"
     if value is None or value in ("", [], {}):
         return NOTHING
     try:

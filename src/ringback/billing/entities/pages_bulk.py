@@ -230,6 +230,7 @@ def _shown(
     act.more = wanted.count - len(act.effects)
     act.hidden.append(("count", str(wanted.count)))
     act.destroys = wanted.field is None
+    act.count = wanted.count
     would = wanted.count if tried is not wanted else report.counts[CHANGED] + report.counts[DELETED]
     if tried is wanted and report.counts[UNCHANGED]:
         act.told.append(f"{counted(entity, report.counts[UNCHANGED])} would stay as before: nothing to change.")
@@ -241,7 +242,7 @@ def _shown(
         )
     if would:
         act.confirms = True
-        act.button = _heading(wanted, would)
+        act.heading = act.button = _heading(wanted, would)
     return act_page(request, act, entity, writer, status)
 
 

@@ -243,6 +243,7 @@ def _merged(
 ) -> tuple[Conflict, dict[str, str]]:  # fmt: skip
     """What only they changed is theirs, what only the writer changed the writer's; where both did, the writer chooses."""
     known = Known(session, row.environment)
+    writing.for_rows(entity, [row])
     changes = refused.changes or _differing(entity, row, texts)
     people = {(each.who, each.at) for each in changes}
     merged, lines = dict(texts), []
@@ -258,7 +259,8 @@ def _merged(
             meant = _meant(described, mine, known, zone)
             both = meant != now and (meant != _meant(described, each.was, known, zone) or not refused.changes)
             if not both:
-                merged[each.field] = text_of(described, now, zone=zone, title=writing.link_text(described, now))
+                title = writing.link_text(described, now) if described.kind is Kind.LINK else ""
+                merged[each.field] = text_of(described, now, zone=zone, title=title)
         if not refused.changes and not both:
             continue
         many = len(people) > 1
