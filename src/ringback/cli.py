@@ -411,6 +411,80 @@ def events_copy(
     raise typer.Exit(code)
 
 
+@audit_app.command("verify")
+def audit_verify(
+    data: Data = None,
+    environment: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Else all.")] = None,
+    from_anchor: Annotated[
+        bool, typer.Option("--from-anchor", help="Only what came after the last signed anchor.")
+    ] = False,
+    key: Annotated[
+        list[Path] | None, typer.Option(metavar="PEM", help="A public key that anchors may be signed by.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that no audit record was changed, removed or put in. Exit code 1: one was; 3: it cannot be told."""
+    from ringback.audit.commands import verify_chains
+
+    settings, engine = _settings(data), _records(data)
+    with _bar("records") as show:
+        code = verify_chains(
+            engine, settings, environment or [], from_anchor=from_anchor, public_keys=key or [], as_json=as_json,
+            say=_say, warn=_warn, progress=lambda _, checked, total: show(total - checked, total),
+        )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@audit_app.command("anchor")
+def audit_anchor(data: Data = None) -> None:
+    """Sign where each chain ends now. The work role does so once a day."""
+    from ringback.audit.commands import anchor_chains
+    from ringback.audit.keys import AuditKeyUnavailable
+
+    try:
+        anchor_chains(_records(data), _settings(data), _say)
+    except AuditKeyUnavailable as error:
+        _fail(str(error))
+
+
+@audit_app.command("key")
+def audit_key(data: Data = None) -> None:
+    """Print the public key of the anchors, for who verifies elsewhere."""
+    from ringback.audit.commands import public_key
+    from ringback.audit.keys import AuditKeyUnavailable
+
+    try:
+        _say(public_key(_settings(data)).rstrip())
+    except AuditKeyUnavailable as error:
+        _fail(str(error))
+
+
+@audit_app.command("export")
+def audit_export(
+    data: Data = None,
+    environment: Annotated[str, typer.Option(metavar="KEY", help="Whose audit log.")] = "default",
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=VALUE", help="As in the URL of the search: type=customer, last=180d."),
+    ] = None,
+) -> None:
+    """Write audit records as CSV to standard output."""
+    import getpass
+
+    from ringback.audit.commands import export
+    from ringback.changes.schemas import Actor
+    from ringback.events import EventStoreError
+
+    filters = [(name, value) for name, _, value in (each.partition("=") for each in filter_ or [])]
+    try:
+        actor = Actor("user", getpass.getuser(), "cli")
+        export(_records(data), _settings(data), environment, filters, actor, _say)
+    except ValueError as error:
+        _fail(str(error), code=2)
+    except EventStoreError as error:
+        _fail(str(error))
+
+
 @audit_app.command("rebuild")
 def audit_rebuild(
     data: Data = None,
@@ -425,18 +499,18 @@ def audit_rebuild(
     """Copy the audit records to the event store again, where they are searched. A server may be running."""
     from datetime import UTC, date, datetime
 
-    from sqlalchemy.exc import DatabaseError
-
-    from ringback import clock
-    from ringback.audit.relay import rebuild
-    from ringback.events import EventStoreError
-
     if since and anew:
         _fail("--since keeps the copies of the days before, --anew drops all: leave out one of them", code=2)
     try:
         day = date.fromisoformat(since) if since else None
     except ValueError:
         _fail(f"--since {since!r} is no day, such as 2026-11-22", code=2)
+    from sqlalchemy.exc import DatabaseError
+
+    from ringback import clock
+    from ringback.audit.relay import rebuild
+    from ringback.events import EventStoreError
+
     since_us = clock.to_us(datetime(day.year, day.month, day.day, tzinfo=UTC)) if day else 0
     settings = _settings(data)
     _records(data).dispose()  # up to date
@@ -701,8 +775,12 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _fail(reason: str, code: int = 1) -> NoReturn:
+def _warn(reason: str) -> None:
     print(f"ringback: {reason}", file=sys.stderr)
+
+
+def _fail(reason: str, code: int = 1) -> NoReturn:
+    _warn(reason)
     raise typer.Exit(code)
 
 
