@@ -77,7 +77,7 @@ def all_is_there(engine: Engine) -> None:
 def test_sixteen_threads_leave_chains_without_forks(engine: Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
     engines = [open_engine(url) for _ in range(WRITERS)]
-    at_once(*[lambda e=each, n=number: write(e, n) for number, each in enumerate(engines)])  # type: ignore[misc]
+    at_once(*[lambda e=each, n=number: write(e, n) for number, each in enumerate(engines)])
     for each in engines:
         each.dispose()
     all_is_there(engine)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from audited import ANN, add_product, records
 from databases import at_once
 from ringback import clock
-from ringback.audit import retention, verification
+from ringback.audit import retention, verification, writer
 from ringback.audit.anchors import add_anchors
 from ringback.audit.keys import AuditKeys, AuditKeyUnavailable, key_id, known_keys, public_pem, signing_keys
 from ringback.audit.retention import trim, trimmable
@@ -57,7 +57,7 @@ def put_in(connection: Connection) -> None:
             text(f"UPDATE audit_records SET seq = {seq + 1} WHERE environment = 'default' AND seq = {seq}")
         )
     connection.execute(text("UPDATE audit_chains SET seq = 13 WHERE environment = 'default'"))
-    names = verification.COLUMNS
+    names = writer.COLUMNS
     taken = ", ".join({"seq": "7", "id": "id + 1000", "actor": "'eve'"}.get(name, name) for name in names)
     connection.execute(
         text(f"INSERT INTO audit_records ({', '.join(names)}, hash) SELECT {taken}, hash FROM audit_records "

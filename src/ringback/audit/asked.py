@@ -76,6 +76,12 @@ class Asked:
         pairs = [*self.pairs(), *more]
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
+    def later_url(self, cursor: str) -> str:
+        """The next page; of the same interval, whenever it is opened."""
+        filters = self.pairs()[len(self.interval()) :]
+        moments = [("from", clock.isoformat(self.start_us)), ("to", clock.isoformat(self.end_us))]
+        return f"/audit?{urlencode([*moments, *filters, ('cursor', cursor)])}"
+
     def preset_url(self, name: str) -> str:
         filters = [pair for pair in self.pairs() if pair not in self.interval()]
         return f"/audit?{urlencode([('last', name), *filters])}"

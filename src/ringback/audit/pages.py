@@ -74,7 +74,7 @@ def search_page(
     tz = viewer_zone(request)
     return _render(
         request, "search.html", reader, status, asked=asked, page=page, problem=problem,
-        more_url=asked.url("/audit", ("cursor", page.cursor)) if page and page.cursor else "",
+        more_url=asked.later_url(page.cursor) if page and page.cursor else "",
         is_later="cursor" in request.query_params, presets=PRESETS, chips=asked.chips(),
         types=asked_for.type_choices(), properties=asked_for.property_choices(), realms=REALMS,
         picked=[_for_input(us, tz) for us in (asked.start_us, asked.end_us)],
@@ -229,7 +229,7 @@ def _csv_lines(first: list[ToldRecord], pages: Iterator[list[ToldRecord]]) -> It
 
 def _written(line: io.StringIO, writer: Any, page: Sequence[ToldRecord]) -> Iterator[str]:
     for record in page:
-        writer.writerow([_harmless(cell) for cell in csv_row(record)])
+        writer.writerow([harmless(cell) for cell in csv_row(record)])
     yield line.getvalue()
     line.seek(0)
     line.truncate()
@@ -249,7 +249,7 @@ def csv_row(record: ToldRecord) -> list[str]:
     ]
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
     """What a spreadsheet would take for a formula is a text; a negative amount stays a number."""
     is_formula = cell[:1] in ("=", "+", "@", "\t", "\r") or (
         cell[:1] == "-" and not cell[1:].replace(".", "", 1).isdigit()
