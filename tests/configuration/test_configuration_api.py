@@ -41,6 +41,11 @@ class Api:
         answer: Response = self._client.request(method, AT + tail, json=body, params=query, headers=self._headers)
         return answer
 
+    def send_raw(self, method: str, tail: str, body: bytes) -> Response:
+        headers = self._headers | {"Content-Type": "application/json"}
+        answer: Response = self._client.request(method, AT + tail, content=body, headers=headers)
+        return answer
+
     def version(self, **query: Any) -> int:
         found: int = self.get(**query)["draft"]["version"]
         return found
@@ -209,3 +214,22 @@ def test_an_administrator_of_an_environment_changes_its_options_alone(client: Te
     assert "administrators of the whole installation" in refused.json()["detail"]
     entry = theirs.applied({"Sessions.Share_Link_Life": 2}, scope="environment")
     assert (entry["scope"], entry["by"]) == ("default", "tom")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"version": 0, "values": {"\ud800": 1}}',
+        rb'{"version": 0, "values": {"Tasks.Log_Max_Age": "\ud800"}}',
+        rb'{"version": 0, "values": {"Tasks.Log_Max_Age": "9\u0000"}}',
+        rb'{"version": 0, "values": {"Tasks.Log_Max_Age": NaN}}',
+        rb'{"version": 0, "values": {"Capture.HEP_Keys": {"keep": ["\ud800"]}}}',
+        rb'{"version": 0, "values": {"Capture.HEP_Keys": {"add": ["\u0000"]}}}',
+        rb'{"version": 99999999999999999999, "values": {}}',
+        b"[]",
+    ],
+)
+def test_odd_bodies_are_refused(api: Api, body: bytes) -> None:
+    answer = api.send_raw("PUT", "", body)
+    assert answer.status_code in (400, 422), answer.text
+    assert api.get()["draft"]["version"] == 0

@@ -107,7 +107,10 @@ def test_what_is_wrong_is_drafted_and_told_and_not_verified(here: Room) -> None:
         here.service.apply(ANN, INSTALLATION, "", "try")
 
 
-@pytest.mark.parametrize("given", [{AGE: ["7"]}, {AGE: "7" * 5000}, {KEYS: "clear"}, {KEYS: {"keep": ["x"]}}])
+@pytest.mark.parametrize(
+    "given",
+    [{AGE: "\ud800"}, {AGE: "9\0"}, {AGE: ["7"]}, {AGE: "7" * 5000}, {KEYS: "clear"}, {KEYS: {"keep": ["x"]}}],
+)
 def test_what_cannot_even_be_drafted_is_refused_and_nothing_of_it_is_kept(here: Room, given: dict[str, Json]) -> None:
     with pytest.raises(BadValue) as refused:
         here.service.save(ANN, INSTALLATION, {"Access.Words": "many", **given}, None)
@@ -140,7 +143,7 @@ def test_an_environment_has_its_own_value_else_that_of_the_installation(here: Ro
 def test_an_apply_needs_a_reason(here: Room) -> None:
     here.service.save(ANN, INSTALLATION, {AGE: 90}, None)
     token = here.verified().token
-    for reason in ("", " \n ", "x" * 501):
+    for reason in ("", " \n ", "x" * 501, "a\0b", "\ud800"):
         with pytest.raises(ConfigurationError, match="reason"):
             here.service.apply(ANN, INSTALLATION, token, reason)
 

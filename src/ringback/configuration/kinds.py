@@ -69,6 +69,8 @@ class _Plain:
             raise ValueError("Give a text, a number or true or false.")
         if len(str(given)) > LONGEST_GIVEN:
             raise ValueError(f"That is longer than {LONGEST_GIVEN:,} characters.")
+        if isinstance(given, str) and not given.isprintable():
+            raise ValueError("Give a text on one line.")
         return given.strip() if isinstance(given, str) else given
 
     def show(self, stored: Json) -> Json:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from starlette.datastructures import FormData
 from starlette.responses import RedirectResponse, Response
 
@@ -43,6 +43,7 @@ router = APIRouter(prefix="/configuration", include_in_schema=False)
 Reader = Annotated[Principal, may(Permission.CONFIGURATION_READ)]
 PAGE = 25  # entries of the history
 _LONGEST_VERSION = 2**53
+Number = Annotated[int, Path(ge=0, le=_LONGEST_VERSION)]
 
 
 async def posted(request: Request, user: RequiredUser) -> FormData:
@@ -186,7 +187,7 @@ def history(
 
 
 @router.get("/history/{number}")
-def entry_page(request: Request, number: int, reader: Reader, service: Service, scope: CurrentScope) -> Response:
+def entry_page(request: Request, number: Number, reader: Reader, service: Service, scope: CurrentScope) -> Response:
     return _entry(request, service, scope, number)
 
 

@@ -39,7 +39,7 @@ class SealedList:
         known = {each["id"]: each for each in _items(before)}
         unknown = [each for each in keep if each not in known]
         if unknown:
-            raise ValueError(f"There is no {self.noun} {unknown[0]} to keep.")
+            raise ValueError(f"There is no {self.noun} {unknown[0][:40]!a} to keep.")
         items: list[Json] = [{**known[each]} for each in known if each in keep]
         ids = set(known)
         for secret in filter(None, (each.strip() for each in add)):

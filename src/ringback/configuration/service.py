@@ -141,6 +141,8 @@ class ConfigurationService:
         reason = " ".join(reason.split())
         if not reason:
             raise ConfigurationError("Say why: the reason stands in the history and in the audit log.")
+        if not reason.isprintable():
+            raise ConfigurationError("A reason is plain text.")
         if len(reason) > LONGEST_REASON:
             raise ConfigurationError(f"A reason has at most {LONGEST_REASON} characters.")
         with changing(self._records, actor, _seen_from(scope), reason=reason) as work:
