@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from ringback import clock
 from ringback.access.dependencies import current_user
-from ringback.access.permissions import PERMISSIONS, Role
+from ringback.access.permissions import PERMISSIONS, Permission, Role
 from ringback.access.schemas import Principal
 from ringback.app import create_app
 from ringback.billing.entities.models import Environment
@@ -121,6 +121,9 @@ def test_only_who_looks_after_environments_may(site: Site) -> None:
                 assert client.post(PATH + path, data={"version": "x", "rule": "1", "place": "1"}).status_code == 403
             assert client.put(API, json={"version": "x", "rules": []}).status_code == 403
             assert client.post(f"{API}/test", json={}).status_code == 403
+    blind = Principal("token", "ada", ("default",), PERMISSIONS[Role.ADMINISTRATOR] - {Permission.PERSONAL_READ}, 1)
+    site.app.dependency_overrides[current_user] = lambda: blind
+    assert [site.client.get(path).status_code for path in (PATH, API)] == [403, 403]
     site.sign_in()
     assert site.rules() == [("everything", "", "default")]
 

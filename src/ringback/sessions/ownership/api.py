@@ -20,7 +20,8 @@ from ringback.sessions.ownership.schemas import Evidence, RuleForm, RuleList, Ru
 
 router = APIRouter(prefix="/api/v1/traffic-rules", tags=["traffic rules"])
 
-Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE)]
+# Rules, and the senders they are made of, are addresses and numbers of people.
+Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
 Text = Annotated[str, Field(max_length=1000)]
 
 

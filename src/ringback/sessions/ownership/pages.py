@@ -37,7 +37,8 @@ MOST_SENDERS = 30  # of each kind
 
 router = APIRouter(prefix=PATH, include_in_schema=False)
 
-Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE)]
+# Rules, and the senders they are made of, are addresses and numbers of people.
+Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
 Text = Annotated[str, Form(max_length=1000)]
 Word = Annotated[str, Query(max_length=1000)]
 
