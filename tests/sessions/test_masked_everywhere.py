@@ -246,7 +246,7 @@ def test_what_is_nobodys_is_still_shown(masked: Masked) -> None:
     assert "186xxxxxx77" in text
     page = masked.client.get(f"/sessions/{masked.ids['talkative']}").text
     assert "personal.read" in page
-    assert "An administrator can give you" in page
+    assert "An administrator can grant it to you" in page
 
 
 def test_parts_of_a_number_find_nothing_and_the_whole_does(masked: Masked) -> None:

@@ -44,7 +44,7 @@ _UNIT = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 _SCHEME = re.compile(r"(\s*([A-Za-z][A-Za-z0-9+.-]*)\s*:)(.*)", re.DOTALL)
 _HOST_PORT = re.compile(r"(\s*)(\[[^\]]*\]|[^\s:\[\]]+)(\s*:\s*\d{1,5})?(\s*)", re.DOTALL)
 _HOST_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
-_WORD = re.compile(r"[A-Za-z][\w.!*+'`~-]{0,39}")
+_WORD = re.compile(r"\+?[A-Za-z][\w.!*+'`~-]{0,39}")
 
 
 class Places(ABC):
