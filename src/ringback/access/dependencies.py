@@ -189,6 +189,17 @@ def may(*permissions: Permission) -> Any:
     return Depends(check)
 
 
+def may_for_all(*permissions: Permission) -> Any:
+    """As `may`, and only who looks after the whole installation: what it shows or changes is of every environment."""
+
+    def check(principal: Annotated[Principal, may(*permissions)]) -> Principal:
+        if not principal.everywhere:
+            raise Problem(403, "This is for administrators of the whole installation.", title="Not allowed")
+        return principal
+
+    return Depends(check)
+
+
 def current_actor(request: Request, principal: SignedIn) -> Actor:
     """Who is told to have done what the request does."""
     return actor_of_request(request, principal)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from ringback.access.dependencies import CurrentActor, Records, may
+from ringback.access.dependencies import CurrentActor, Records, may_for_all
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.changes.service import do_changing
@@ -21,7 +21,7 @@ from ringback.sessions.ownership.schemas import Evidence, RuleForm, RuleList, Ru
 router = APIRouter(prefix="/api/v1/traffic-rules", tags=["traffic rules"])
 
 # Rules, and the senders they are made of, are addresses and numbers of people.
-Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
+Administrator = Annotated[Principal, may_for_all(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
 Text = Annotated[str, Field(max_length=1000)]
 
 

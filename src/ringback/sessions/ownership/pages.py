@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
-from ringback.access.dependencies import CurrentActor, Records, may
+from ringback.access.dependencies import CurrentActor, Records, may_for_all
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.changes.schemas import Actor
@@ -38,7 +38,7 @@ MOST_SENDERS = 30  # of each kind
 router = APIRouter(prefix=PATH, include_in_schema=False)
 
 # Rules, and the senders they are made of, are addresses and numbers of people.
-Administrator = Annotated[Principal, may(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
+Administrator = Annotated[Principal, may_for_all(Permission.ENVIRONMENTS_WRITE, Permission.PERSONAL_READ)]
 Text = Annotated[str, Form(max_length=1000)]
 Word = Annotated[str, Query(max_length=1000)]
 
