@@ -59,6 +59,7 @@ class Field:
     kind: str  # number, select, text, secrets
     text: str  # in the field; "" is the default
     was: str
+    placeholder: str
     choices: Sequence[str]
     kept: Sequence[str]  # ids of secrets that stay
     ids: Sequence[str]  # of all of them
@@ -376,6 +377,7 @@ def _field(state: OptionState, typed: FormData | None, errors: Mapping[str, str]
         kind="number" if schema["type"] == "integer" else kind,
         text=text,
         was=was,
+        placeholder=state.otherwise.removesuffix(f" {option.unit}"),
         choices=[str(each) for each in choices] if isinstance(choices, list | tuple) else [],
         kept=kept,
         ids=ids,
