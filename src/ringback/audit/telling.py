@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, cast
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.orm import Session
 
 from ringback import clock
@@ -33,6 +33,7 @@ from ringback.records.money import from_units
 from ringback.records.tables import INSTALLATION, Record
 
 _PARTS = 3  # properties that a sentence names, before it counts the others
+_MOST_GONE = 50  # entities that are deleted whose last names are looked for
 _MASKS = ("name", "number", "email", "address", "text")
 _SPECIAL = ("how", "do", "why")  # arguments that have sentences of their own
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -108,7 +109,7 @@ class Telling:
         self._look_up(parsed)
         return [self._tell(*each) for each in parsed]
 
-    def _look_up(self, parsed: Iterable[tuple[AuditRecord, Any, Any]]) -> None:
+    def _look_up(self, parsed: Sequence[tuple[AuditRecord, Any, Any]]) -> None:
         """Names of everything that the records link to, and the currencies that amounts are in."""
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         for record, changes, _ in parsed:
@@ -119,27 +120,33 @@ class Telling:
             for kind, id_ in (("customer", record.customer_id), ("account", record.account_id)):
                 if id_ is not None:
                     wanted[kind].add(str(id_))
+        own = {(record.entity_type, record.entity_id): record.entity_name for record, _, _ in parsed}
         for kind, ids in wanted.items():
             missing = {each for each in ids if (kind, each) not in self._names}
             if missing and kind in TYPES:
-                self._find_names(TYPES[kind], missing)
+                self._find_names(TYPES[kind], missing, own)
 
-    def _find_names(self, kind: EntityType, ids: set[str]) -> None:
-        """As they are called now; what was deleted as its last record calls it."""
+    def _find_names(self, kind: EntityType, ids: set[str], own: Mapping[tuple[str, str], str]) -> None:
+        """As they are called now; what was deleted as these records, or its last one, call it."""
         numbers = [int(each) for each in ids if each.isdigit()]
-        for row in self._session.scalars(select(kind.model).where(kind.model.id.in_(numbers))):
-            self._names[kind.name, str(row.id)] = row.told_as()
-            self._currencies[kind.name, str(row.id)] = getattr(row, "currency", "")
-        for gone in ids:
-            if (kind.name, gone) not in self._names:
-                last = (
-                    select(AuditRecord.entity_name)
-                    .where(AuditRecord.entity_type == kind.name, AuditRecord.entity_id == gone)
-                    .where(AuditRecord.environment.in_(sees(self._reader)))
-                    .order_by(AuditRecord.id.desc())
-                    .limit(1)
-                )
-                self._names[kind.name, gone] = self._session.scalar(last) or f"#{gone}"
+        title = getattr(kind.model, kind.about.title)
+        currency = getattr(kind.model, "currency", literal(""))
+        for id_, name, money in self._session.execute(
+            select(kind.model.id, title, currency).where(kind.model.id.in_(numbers))
+        ):
+            self._names[kind.name, str(id_)] = str(name)
+            self._currencies[kind.name, str(id_)] = money
+        gone = sorted(each for each in ids if (kind.name, each) not in self._names)
+        self._names |= {(kind.name, each): own[kind.name, each] for each in gone if (kind.name, each) in own}
+        for each in [each for each in gone if (kind.name, each) not in own][:_MOST_GONE]:
+            last = (
+                select(AuditRecord.entity_name)
+                .where(AuditRecord.environment.in_(sees(self._reader)))
+                .where(AuditRecord.entity_type == kind.name, AuditRecord.entity_id == each)
+                .order_by(AuditRecord.id.desc())
+                .limit(1)
+            )
+            self._names[kind.name, each] = self._session.scalar(last) or f"#{each}"
 
     def _tell(self, record: AuditRecord, changes: dict[str, list[Json]], arguments: dict[str, Json]) -> ToldRecord:
         currency = record.currency or self._currency(record, changes)
@@ -424,6 +431,7 @@ def _shown_arguments(message: Message, arguments: Mapping[str, Json]) -> dict[st
     return {name: value for name, value in arguments.items() if name in shown}
 
 
+@cache
 def _field(entity_type: str, name: str) -> Field | None:
     described = TYPES.get(entity_type)
     return described[name] if described is not None and _has(described, name) else None
