@@ -117,7 +117,7 @@ def current_user(request: Request) -> Principal | None:
     state = request.state
     state.viewer_name = principal.name if principal else ""
     state.csrf_token = principal.csrf_token if principal else ""
-    state.viewer_permissions = principal.permissions if principal else frozenset()
+    state.viewer_permissions = _rights(principal) if principal else frozenset()
     state.viewer_environments = principal.belongs_to if principal else ()
     state.viewer_environment = principal.environments[0] if principal and principal.environments else ""
     return principal
@@ -172,6 +172,11 @@ def require_user(request: Request, principal: SignedIn) -> Principal:
     if not principal.environments:
         raise NoEnvironment("You belong to no environment yet. An administrator can give you one.")
     return principal
+
+
+def _rights(principal: Principal) -> frozenset[str]:
+    """As templates ask: permissions, and `everywhere` of who looks after the whole installation."""
+    return principal.permissions | ({"everywhere"} if principal.everywhere else frozenset())
 
 
 def may(*permissions: Permission) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Link:
     text: str
     path: str
-    permission: str  # "" anyone who is signed in
+    permission: str  # "" anyone who is signed in; "everywhere" who looks after the whole installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ MENUS = (
             Link("Options", "/configuration", "configuration.read"),
             Link("People", "/people", "users.read"),
             Link("Environments", "/environments", "environments.write"),
-            Link("Whose traffic it is", "/environments/traffic", "environments.write"),
+            Link("Whose traffic it is", "/environments/traffic", "everywhere"),
         ),
     ),
     Menu("Guide", (Link("Guide", "/guide", ""),)),

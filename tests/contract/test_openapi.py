@@ -1,0 +1,65 @@
+"""Every endpoint of the API, sent what its own description allows and what it forbids: never an error of ours (5xx)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from schemathesis.generation import GenerationMode
+from starlette.testclient import TestClient
+
+from actors import by_tester
+from ringback.access.permissions import Permission
+from ringback.access.tokens import create_token
+from ringback.app import create_app
+from ringback.settings import load_settings
+
+EXAMPLES = 10  # of each kind, for each endpoint
+
+
+def _app(folder: Path) -> FastAPI:
+    return create_app(load_settings({}, data=folder))
+
+
+def _operations() -> dict[str, Any]:
+    """Label -> operation. An operation that is described wrongly fails here."""
+    described = schemathesis.openapi.from_dict(_app(Path("not-opened")).openapi())
+    operations = {}
+    found: Any
+    for found in described.get_all_operations():
+        operation = found.ok()
+        operations[operation.label] = operation
+    return operations
+
+
+OPERATIONS = _operations()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    app = _app(tmp_path_factory.mktemp("contract") / "data")
+    with TestClient(app, base_url="http://ringback.test", raise_server_exceptions=False) as made:
+        with by_tester(app.state.records) as work:
+            token = create_token(work, "contract", scopes=tuple(Permission))
+        made.headers["Authorization"] = f"Bearer {token}"
+        yield made
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
+@pytest.mark.parametrize("label", sorted(OPERATIONS))
+def test_no_endpoint_fails_by_what_it_is_sent(label: str, mode: GenerationMode, client: TestClient) -> None:
+    @given(case=OPERATIONS[label].as_strategy(mode))
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def send(case: Any) -> None:
+        asked: Any = requests.Request(**case.as_transport_kwargs(base_url="http://ringback.test")).prepare()
+        headers = {**asked.headers, **client.headers}
+        answer = client.request(str(asked.method), asked.url, content=asked.body, headers=headers)
+        assert answer.status_code < 500, f"{asked.method} {asked.url} {asked.body!r}: {answer.text}"
+
+    send()
