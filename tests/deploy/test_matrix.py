@@ -116,7 +116,8 @@ def test_a_call_is_found_explained_and_shared_whichever_stores_keep_it(
         kinds = [entry["kind"] for entry in get(path)["timeline"]]
         assert kinds == ["sip"] * 4 + ["log"] + ["sip"] * 3
 
-        shared = httpx2.post(f"{server.web}/api/v1/shares", json={"session": story["id"]}, headers=signed, timeout=60)
+        wanted = {"session": story["id"], "personal": True}
+        shared = httpx2.post(f"{server.web}/api/v1/shares", json=wanted, headers=signed, timeout=60)
         assert shared.status_code == 201, shared.text
         page = httpx2.get(shared.json()["url"], timeout=60)
         assert page.status_code == 200
