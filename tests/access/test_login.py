@@ -243,6 +243,9 @@ def test_changing_the_password_signs_every_other_browser_out(app: FastAPI, ann: 
         (PASSWORD, PASSWORD, PASSWORD, "is the current one"),
         (PASSWORD, "ann is my name", "ann is my name", "too easy"),
         (PASSWORD, "aaaaaaaaaaaa", "aaaaaaaaaaaa", "too easy"),
+        (PASSWORD, "Password123!", "Password123!", "guessed too quickly"),
+        (PASSWORD, "qwertyuiop12", "qwertyuiop12", "guessed too quickly"),
+        (PASSWORD, "ringback2026", "ringback2026", "guessed too quickly"),
         (PASSWORD, "x1y2z3" * 100, "x1y2z3" * 100, "at most 256"),
     ],
 )

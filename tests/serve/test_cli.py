@@ -52,6 +52,36 @@ def test_a_password_is_reset(tmp_path: Path) -> None:
     assert (nobody.returncode, nobody.stderr) == (1, "ringback: There is no user nobody.\n")
 
 
+def test_people_are_looked_after_from_the_shell(tmp_path: Path) -> None:
+    def user(*asked: str) -> subprocess.CompletedProcess[str]:
+        return command("user", *asked, "--data", str(tmp_path))
+
+    made = user("add", "ann", "--role", "administrator", "--everywhere", "--full-name", "Ann B.")
+    assert re.fullmatch(r"(\w{5}-){3}\w{5}\n", made.stdout)
+    assert user("add", "bob", "--role", "noc", "--no-password").stdout == "bob is added.\n"
+    assert "no role" in user("add", "cyd", "--role", "boss").stderr
+    assert "no environment nosuch" in user("add", "cyd", "--environment", "nosuch").stderr
+    assert user("set-role", "bob", "support").stdout == "bob is support now.\n"
+    last = user("deactivate", "ann")
+    assert (last.returncode, "last administrator" in last.stderr) == (1, True)
+    assert user("deactivate", "bob").stdout == "bob is not active any more.\n"
+    listed = user("list").stdout.splitlines()
+    assert re.fullmatch(r"ann +administrator +everywhere +never signed in", listed[0])
+    assert re.fullmatch(r"bob +support +default +never signed in  not active", listed[1])
+    assert user("activate", "bob").returncode == 0
+    assert user("reset-second-factor", "bob").returncode == 0
+
+    def token(*asked: str) -> subprocess.CompletedProcess[str]:
+        return command("token", *asked, "--data", str(tmp_path))
+
+    assert token("create", "x", "--user", "bob", "--scope", "sessions.read").stdout.startswith("rb_")
+    assert "no permission" in token("create", "y", "--scope", "everything").stderr
+    assert "no environment nosuch" in token("create", "y", "--environment", "nosuch").stderr
+    assert re.search(r"^x +bob +rb_.{5}\.\.\.  live +as its owner", token("list").stdout, re.MULTILINE)
+    assert token("revoke", "x").returncode == 1
+    assert token("revoke", "x", "--user", "bob").returncode == 0
+
+
 def test_the_data_folder_comes_from_the_option_the_environment_or_here(tmp_path: Path) -> None:
     lost = subprocess.run(
         [sys.executable, "-m", "ringback.cli", "token", "list"],

@@ -103,7 +103,8 @@ def _asked(reader: Principal, query: PeopleQuery) -> list[ColumnElement[bool]]:
     if query.role:
         asked.append(User.role == query.role)
     if query.environment:
-        asked.append(or_(_belongs(query.environment), User.everywhere))
+        theirs = query.environment in reader.belongs_to  # of another it is not told who belongs to it
+        asked.append(or_(_belongs(query.environment), User.everywhere) if theirs else false())
     match query.state:
         case "active":
             asked.append(User.active.is_(True))
