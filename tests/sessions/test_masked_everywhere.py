@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -59,7 +60,7 @@ READ = {
 }  # fmt: skip
 OF_ONE = {path for path in READ if "{session_id}" in path or "{token}" in path}
 # What changes something answers with what was sent, with figures, or not at all.
-WRITE = {
+WRITE: dict[str, dict[str, Any]] = {
     "/sessions/{session_id}/shares": {"data": {"hours": "1"}},
     "/sessions/{session_id}/shares/{share_id}/revoke": {"data": {}},
     "/api/v1/shares": {"json": {"session": "{session_id}"}},
@@ -191,7 +192,7 @@ def test_no_change_is_answered_with_who_it_was(masked: Masked) -> None:
         assert not leaked(masked, answer.content, str(answer.headers)), (method, url)
 
 
-def _put(value: object, session_id: str) -> object:
+def _put(value: Any, session_id: str) -> Any:
     if isinstance(value, dict):
         return {name: _put(one, session_id) for name, one in value.items()}
     return session_id if value == "{session_id}" else value

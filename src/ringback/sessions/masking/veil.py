@@ -62,7 +62,8 @@ class Veil(Places):
         self._too_many = False
         self.lines: dict[str, str] = {}  # headers that were masked: a dialog repeats most of them
         self._cache: dict[tuple[str, str], str] = {}
-        self._arrange()
+        self._steps: dict[str, list[_Step]] = {}  # by mode
+        self._known_steps: list[_Step] | None = None
 
     def keep(self, text: str, by: Callable[[str], str]) -> None:
         """Where `text` stands in a sentence, `by` says what is shown of it."""
@@ -77,19 +78,23 @@ class Veil(Places):
         """Everything was learned."""
         self.learning = False
         self._cache.clear()
-        self._arrange()
+        self._steps.clear()
+        long_numbers = {one for one in self.numbers if len(one) >= _LONG_DIGITS}
+        self._digits = long_numbers | {one[-tail:] for one in long_numbers for tail in _TAILS if len(one) > tail}
+        self._terms = sorted(long_numbers.union(one for one in self.names if len(one) > 2), key=len, reverse=True)
+        self._too_many = len(self._terms) > _MOST_TERMS
 
     def text(self, text: str) -> str:
         """Words: an issue's sentence, a Reason."""
-        return self._through("text", self._of_text, text)
+        return self._through("text", text)
 
     def token(self, text: str) -> str:
         """An identifier: Call-ID, tag, branch. Its random part stays, so that it can be told from another."""
-        return self._through("token", self._of_tokens, text)
+        return self._through("token", text)
 
     def software(self, text: str) -> str:
         """A User-Agent or Server, whose versions look like addresses."""
-        return self._through("software", self._of_software, text)
+        return self._through("software", text)
 
     def log(self, text: str) -> str:
         """A log line: besides, what it calls somebody's (`user=...`, `"customer": "..."`)."""
@@ -127,7 +132,7 @@ class Veil(Places):
             masked = self.hidden(inner, "name", inner.casefold()) if re.search(r"[^\W\d_]|\d{3}", inner) else inner
         return quote + masked + quote
 
-    def _through(self, mode: str, steps: list[_Step], text: str) -> str:
+    def _through(self, mode: str, text: str) -> str:
         """Each step masks what it finds in what the steps before it left."""
         if self._too_many:
             return self.blank(text)
@@ -135,7 +140,7 @@ class Veil(Places):
         if known is not None:
             return known
         pieces = [(text, False)]  # (text, whether it is done)
-        for pattern, shown_of in steps:
+        for pattern, shown_of in self._arranged(mode):
             found: list[tuple[str, bool]] = []
             for piece, done in pieces:
                 found += [(piece, True)] if done else _stepped(pattern, shown_of, piece)
@@ -147,50 +152,67 @@ class Veil(Places):
             self._cache[mode, text] = masked
         return masked
 
-    def _arrange(self) -> None:
-        in_text, in_tokens = self._known(words=True), self._known(words=False)
-        addresses: _Step = (_ADDRESS, lambda match: self.address(match[0]) or None)
-        mac: _Step = (_MAC, lambda match: self.blank(match[0]))
-        escaped: _Step = (_ESCAPED, lambda match: self._unescaped(match[0]))
-        self._of_tokens = [escaped, addresses, *in_tokens]
-        self._of_software = [escaped, *in_tokens, mac]
-        self._of_text: list[_Step] = [
-            (_URI, lambda match: self.uri(match[0])),
-            escaped,
-            (_AT_HOST, lambda match: f"{self.user(match[1])}@{self.host(match[2])}"),
-            addresses,
-            *in_text,
-            (_DATE, lambda match: match[0]),
-            mac,
-            (_NUMBER, lambda match: self._number(match[0])),
-        ]
-        if self._kept and not self.learning:
-            kept = re.compile(pattern_of(self._kept))
-            self._of_text.insert(0, (kept, lambda match: self._shown_of_kept(match[0])))
+    def _arranged(self, mode: str) -> list[_Step]:
+        """Made when they are first wanted: a list of results masks many sessions, and little of each."""
+        if mode not in self._steps:
+            addresses: _Step = (_ADDRESS, lambda match: self.address(match[0]) or None)
+            mac: _Step = (_MAC, lambda match: self.blank(match[0]))
+            escaped: _Step = (_ESCAPED, lambda match: self._unescaped(match[0]))
+            if mode == "token":
+                steps = [escaped, addresses, *self._known()]
+            elif mode == "software":
+                steps = [escaped, *self._known(), mac]
+            else:
+                steps = [
+                    *self._kept_words(),
+                    (_URI, lambda match: self.uri(match[0])),
+                    escaped,
+                    (_AT_HOST, lambda match: f"{self.user(match[1])}@{self.host(match[2])}"),
+                    addresses,
+                    *self._known(),
+                    *self._extensions(),
+                    (_DATE, lambda match: match[0]),
+                    mac,
+                    (_NUMBER, lambda match: self._number(match[0])),
+                ]
+            self._steps[mode] = steps
+        return self._steps[mode]
 
-    def _known(self, *, words: bool) -> list[_Step]:
-        """The identities that were learned. `words`: in a sentence, where three digits may be an extension."""
+    def _known(self) -> list[_Step]:
+        """The identities that were learned, names before numbers: the digits of one number are looked for behind those
+        that end a name."""
         if self.learning:
             return []
-        long_numbers = {one for one in self.numbers if len(one) >= _LONG_DIGITS}
-        self._digits = long_numbers | {one[-tail:] for one in long_numbers for tail in _TAILS if len(one) > tail}
-        names = {one for one in self.names if len(one) > 2 and not one.isdigit()}
-        self._terms = sorted(names | long_numbers, key=len, reverse=True)
-        if len(self._terms) > _MOST_TERMS:
-            self._too_many = True
+        if self._known_steps is None:
+            names = {one for one in self.names if len(one) > 2 and not one.isdigit()}
+            short = pattern_of(one for one in self.numbers if len(one) == _LONG_DIGITS - 1)
+            found: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
+                (
+                    pattern_of(_spellings(self.addresses)),
+                    lambda match: self.address(match[0]) or self.blank(match[0]),
+                ),
+                (pattern_of(one for one in names if len(one) >= _LONG_NAME), lambda match: self._named(match[0])),
+                (
+                    _alone(pattern_of(one for one in names if len(one) < _LONG_NAME)),
+                    lambda match: self._named(match[0]),
+                ),
+                (_SPREAD_DIGITS, lambda match: self._known_number(match[0])),
+                (_alone(short), lambda match: self._number(match[0])),
+            ]
+            self._known_steps = [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
+        return self._known_steps
+
+    def _extensions(self) -> list[_Step]:
+        """Known users of three digits, where a sentence may speak of them."""
+        found = "" if self.learning else pattern_of({one for one in self.numbers if len(one) == 3} - self._codes)
+        if not found:
             return []
-        short = pattern_of(one for one in self.numbers if len(one) == _LONG_DIGITS - 1)
-        shortest = pattern_of({one for one in self.numbers if len(one) == 3} - self._codes) if words else ""
-        # Names before numbers: the digits of one number are looked for behind those that end a name.
-        found: list[tuple[str, Callable[[re.Match[str]], str | None]]] = [
-            (pattern_of(_spellings(self.addresses)), lambda match: self.address(match[0]) or self.blank(match[0])),
-            (pattern_of(one for one in names if len(one) >= _LONG_NAME), lambda match: self._named(match[0])),
-            (_alone(pattern_of(one for one in names if len(one) < _LONG_NAME)), lambda match: self._named(match[0])),
-            (_SPREAD_DIGITS, lambda match: self._known_number(match[0])),
-            (_alone(short), lambda match: self._number(match[0])),
-            (rf"(?<![#\w.])(?:{shortest}){_AFTER_NUMBER}" if shortest else "", lambda match: self._number(match[0])),
-        ]
-        return [(re.compile(pattern, re.IGNORECASE), told) for pattern, told in found if pattern]
+        return [(re.compile(rf"(?<![#\w.])(?:{found}){_AFTER_NUMBER}"), lambda match: self._number(match[0]))]
+
+    def _kept_words(self) -> list[_Step]:
+        if self.learning or not self._kept:
+            return []
+        return [(re.compile(pattern_of(self._kept)), lambda match: self._shown_of_kept(match[0]))]
 
     def _unescaped(self, text: str) -> str | None:
         """Nothing is left of an escaped word in which an identity is hidden."""
