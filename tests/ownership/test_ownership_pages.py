@@ -42,6 +42,7 @@ class Site:
 
     def sign_in(self, role: Role = Role.ADMINISTRATOR, *environments: str, everywhere: bool = False) -> TestClient:
         """How one signs in is no subject here, what a principal may is."""
+        everywhere = everywhere or (role is Role.ADMINISTRATOR and not environments)
         belongs_to = ("default", "a", "b", "unassigned") if everywhere else environments or ("default",)
         principal = Principal(
             "token", "ada", belongs_to[:1], PERMISSIONS[role], 1, belongs_to=belongs_to, everywhere=everywhere
@@ -121,9 +122,13 @@ def test_only_who_looks_after_environments_may(site: Site) -> None:
                 assert client.post(PATH + path, data={"version": "x", "rule": "1", "place": "1"}).status_code == 403
             assert client.put(API, json={"version": "x", "rules": []}).status_code == 403
             assert client.post(f"{API}/test", json={}).status_code == 403
-    blind = Principal("token", "ada", ("default",), PERMISSIONS[Role.ADMINISTRATOR] - {Permission.PERSONAL_READ}, 1)
-    site.app.dependency_overrides[current_user] = lambda: blind
-    assert [site.client.get(path).status_code for path in (PATH, API)] == [403, 403]
+    every = PERMISSIONS[Role.ADMINISTRATOR]
+    blind = Principal("token", "ada", ("default",), every - {Permission.PERSONAL_READ}, 1, everywhere=True)
+    of_one = Principal("token", "ada", ("a",), every, 1, belongs_to=("a",))
+    for principal in (blind, of_one):
+        site.app.dependency_overrides[current_user] = lambda principal=principal: principal
+        assert [site.client.get(path).status_code for path in (PATH, API)] == [403, 403]
+        assert site.client.post(PATH, data={"version": "x"}).status_code == 403
     site.sign_in()
     assert site.rules() == [("everything", "", "default")]
 

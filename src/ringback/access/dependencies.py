@@ -195,9 +195,13 @@ def may(*permissions: Permission) -> Any:
 
 
 def may_for_all(*permissions: Permission) -> Any:
-    """As `may`, and only who looks after the whole installation: what it shows or changes is of every environment."""
+    """As `may`, and only who looks after the whole installation: what it shows or changes is of every environment.
 
-    def check(principal: Annotated[Principal, may(*permissions)]) -> Principal:
+    The dependency is a default: the annotation of a nested function cannot name `permissions`.
+    """
+    allowed: Any = may(*permissions)
+
+    def check(principal: Principal = allowed) -> Principal:
         if not principal.everywhere:
             raise Problem(403, "This is for administrators of the whole installation.", title="Not allowed")
         return principal
