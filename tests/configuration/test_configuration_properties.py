@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,26 +25,50 @@ from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
 
 SCOPES = (INSTALLATION, "default", "b")
-NAMES = ("Tasks.Age", "Access.Words", "Access.Strict", "Sessions.Life", "Sessions.Note", "Capture.Keys", "None.Such")
-values = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-5, 4000),
-    st.sampled_from(["few", "many", "yes", "30", "3650", "a b", "", "Z", "0"]),
-    st.fixed_dictionaries({"add": st.lists(st.sampled_from(["k1", "k2", "k3"]), max_size=4)}),
-    st.lists(st.integers(), max_size=1),
-)
-scopes = st.sampled_from(SCOPES)
-versions = st.sampled_from([None, None, 0, 1, 2, 3])
-steps = st.one_of(
-    st.tuples(
-        st.just("save"), scopes, st.dictionaries(st.sampled_from(NAMES), values, max_size=3), versions, st.booleans()
+good: dict[str, st.SearchStrategy[Json]] = {
+    "Tasks.Age": st.one_of(st.integers(30, 3650), st.sampled_from(["30", "3650"])),
+    "Access.Words": st.sampled_from(["few", "many"]),
+    "Access.Strict": st.one_of(st.booleans(), st.sampled_from(["yes", "no"])),
+    "Sessions.Life": st.integers(1, 30),
+    "Sessions.Note": st.sampled_from(["a b", "none", "c"]),
+    "Capture.Keys": st.fixed_dictionaries(
+        {"add": st.lists(st.sampled_from(["k1", "k2", "k3"]), max_size=2, unique=True)}
     ),
-    st.tuples(st.just("verify"), scopes),
-    st.tuples(st.just("apply"), scopes, st.booleans()),  # what was verified in this run, or anything
-    st.tuples(st.just("roll back"), scopes, st.integers(0, 6), versions),
-    st.tuples(st.just("all three"), scopes, st.dictionaries(st.sampled_from(NAMES[:6]), values, max_size=3)),
-)
+}
+out_of_bounds = st.sampled_from([-5, 4000, "Z", "", True])
+not_to_be_kept: st.SearchStrategy[Json] = st.sampled_from([[1], {"keep": ["x"]}, "a\nb"])
+scopes = st.sampled_from(SCOPES)
+versions = st.sampled_from([None] * 6 + [0, 2])
+rarely = st.integers(0, 7).map(lambda number: number == 0)
+
+
+@st.composite
+def values(draw: st.DrawFn, scope: str) -> dict[str, Json]:
+    """Most are right, some are out of bounds, few cannot even be kept, or are of no option of the scope."""
+    names = list(good) if scope == INSTALLATION or draw(rarely) else ["Sessions.Life"]
+    given: dict[str, Json] = {}
+    for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)):
+        wrong = draw(rarely) and name != "Capture.Keys"
+        given[name] = draw(out_of_bounds if wrong else st.one_of(good[name], good[name], st.none()))
+        if draw(rarely) and draw(rarely):
+            given[name] = draw(not_to_be_kept)
+    return given
+
+
+@st.composite
+def a_step(draw: st.DrawFn) -> tuple[Any, ...]:
+    scope = draw(scopes)
+    match draw(st.sampled_from(["save", "verify", "apply", *["roll back"] * 2, *["all three"] * 4])):
+        case "save":
+            return "save", scope, draw(values(scope)), draw(versions), draw(rarely)
+        case "verify":
+            return "verify", scope
+        case "apply":
+            return "apply", scope, not draw(rarely)
+        case "roll back":
+            return "roll back", scope, draw(st.integers(0, 5)), draw(versions), not draw(rarely)
+        case _:
+            return "all three", scope, draw(values(scope))
 
 
 @contextmanager
@@ -59,16 +84,15 @@ def fresh(template: Path) -> Iterator[Room]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(taken=st.lists(steps, max_size=14))
-def test_any_sequence_ends_in_bounds_and_its_history_rebuilds_it(
-    taken: list[tuple[Any, ...]], sqlite_template: Path
-) -> None:
+@given(taken=st.lists(a_step(), min_size=4, max_size=14))
+def any_sequence(taken: list[tuple[Any, ...]], sqlite_template: Path, ever: Counter[str]) -> None:
     with fresh(sqlite_template) as here:
         tokens: dict[str, str] = {}
         applied: list[Entry] = []
         for number, step in enumerate(taken):
             with suppress(ConfigurationError):  # refused: and then nothing of it happened, which the end tells
                 applied += take(here, step, tokens, ANN if number % 2 else BOB)
+        ever.update("rolled back" if each.back_to is not None else "applied" for each in applied)
         for scope in SCOPES:
             history = here.service.history(scope)[::-1]
             assert [each.id for each in history] == [each.id for each in applied if each.scope == scope]
@@ -104,9 +128,19 @@ def take(here: Room, step: Sequence[Any], tokens: dict[str, str], who: Actor) ->
             tokens[scope] = service.verify(who, scope).token
         case ("apply", scope, verified):
             return [service.apply(who, scope, tokens.get(scope, "") if verified else "1-0", "so it is")]
-        case ("roll back", scope, to, version):
-            service.roll_back(who, scope, to, version)
+        case ("roll back", scope, number, version, whole):
+            entries = [0, *(each.id for each in service.history(scope))]
+            service.roll_back(who, scope, entries[number % len(entries)], version)
+            if whole:
+                return [service.apply(who, scope, service.verify(who, scope).token, "it was better")]
         case ("all three", scope, given):
             service.save(who, scope, given, None, replace=True)
             return [service.apply(who, scope, service.verify(who, scope).token, "at once")]
     return []
+
+
+def test_any_sequence_ends_in_bounds_and_its_history_rebuilds_it(sqlite_template: Path) -> None:
+    ever: Counter[str] = Counter()
+    any_sequence(sqlite_template=sqlite_template, ever=ever)
+    assert ever["applied"] > 10
+    assert ever["rolled back"] > 1
