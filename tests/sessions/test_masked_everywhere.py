@@ -24,6 +24,7 @@ from ringback.demo.nodes import NODES
 from ringback.sessions.capture.pcap import read_capture
 from ringback.sessions.nodes.service import replace_nodes
 from ringback.sessions.schemas import SessionQuery
+from ringback.sessions.share.service import list_views
 from ringback.settings import load_settings
 
 HTMX = {"HX-Request": "true"}
@@ -248,6 +249,15 @@ def test_what_is_nobodys_is_still_shown(masked: Masked) -> None:
     page = masked.client.get(f"/sessions/{masked.ids['talkative']}").text
     assert "personal.read" in page
     assert "An administrator can grant it to you" in page
+
+
+def test_who_saw_people_is_told_from_who_did_not(masked: Masked) -> None:
+    session_id = masked.ids["busy"]
+    url = f"/api/v1/sessions/{session_id}/export?format=text"
+    masked.client.get(url)
+    masked.client.get(url, headers={"Authorization": f"Bearer {masked.clear}"})
+    seen = {(view.viewer.name, view.how) for view in list_views(masked.app.state.records, ("default",), session_id)}
+    assert {("noc", "export text, masked"), ("support", "export text")} <= seen
 
 
 def test_parts_of_a_number_find_nothing_and_the_whole_does(masked: Masked) -> None:
