@@ -35,7 +35,7 @@ good: dict[str, st.SearchStrategy[Json]] = {
         {"add": st.lists(st.sampled_from(["k1", "k2", "k3"]), max_size=2, unique=True)}
     ),
 }
-out_of_bounds = st.sampled_from([-5, 4000, "Z", "", True])
+out_of_bounds: st.SearchStrategy[Json] = st.sampled_from([-5, 4000, "Z", "", True])
 not_to_be_kept: st.SearchStrategy[Json] = st.sampled_from([[1], {"keep": ["x"]}, "a\nb"])
 scopes = st.sampled_from(SCOPES)
 versions = st.sampled_from([None] * 6 + [0, 2])
@@ -49,7 +49,8 @@ def values(draw: st.DrawFn, scope: str) -> dict[str, Json]:
     given: dict[str, Json] = {}
     for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)):
         wrong = draw(rarely) and name != "Capture.Keys"
-        given[name] = draw(out_of_bounds if wrong else st.one_of(good[name], good[name], st.none()))
+        right: st.SearchStrategy[Json] = st.one_of(good[name], good[name], st.none())
+        given[name] = draw(out_of_bounds) if wrong else draw(right)
         if draw(rarely) and draw(rarely):
             given[name] = draw(not_to_be_kept)
     return given
