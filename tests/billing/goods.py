@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Engine
@@ -21,6 +22,9 @@ HOME = "default"
 NAMES = sorted(TYPES)
 
 
+_numbers = count(1)
+
+
 class World:
     """Makes what an entity needs when it is needed, in one environment."""
 
@@ -28,12 +32,10 @@ class World:
         self.engine = engine
         self.environment = environment
         self._made: dict[str, int] = {}
-        self._number = 0
 
     def given(self, name: str, /, **more: object) -> dict[str, object]:
         """What makes one more entity of a type."""
-        self._number += 1
-        return _GIVEN[name](self, self._number) | more
+        return _GIVEN[name](self, next(_numbers)) | more
 
     def one(self, name: str) -> int:
         """The id of the one that others link to."""
@@ -64,15 +66,16 @@ class World:
 
     def read(self, name: str, id_: int) -> Any:
         with reading(self.engine, self.environments(name)) as session:
-            return session.get_one(TYPES[name].model, id_)
+            found: Any = session.get_one(TYPES[name].model, id_)
+            return found
 
     def of(self, work: UnitOfWork, kind: EntityType, id_: int) -> str:
-        return work.get_one(kind.model, id_).environment if kind.name == "environment" else self.environment
+        return str(work.get_one(kind.model, id_).environment) if kind.name == "environment" else self.environment
 
 
 def changed(name: str, world: World) -> dict[str, object]:
     """A change that every type can have made to what `given` makes."""
-    return {
+    every: dict[str, dict[str, object]] = {
         "account": {"role": "fax"}, "rating_entry": {"direction": "outgoing"}, "account_add_on": {"priority": 7},
         "account_commitment": {"fee": "19.99"}, "rate": {"price_first": "0.5", "forbidden": True},
         "did_number": {"area": "Prague"}, "sim_card": {"status": "reserved"}, "node": {"hostname": "edge.example.net"},
@@ -80,7 +83,8 @@ def changed(name: str, world: World) -> dict[str, object]:
         "access_policy": {"attributes": {"Rate-Limit": "10M/2M"}}, "cpe_profile": {"parameters": {"codec": "alaw"}},
         "environment": {"time_zone": "Europe/Prague"}, "product": {"description": "For homes"},
         "tariff": {"description": "For homes"}, "connection": {"capacity": 30},
-    }[name]  # fmt: skip
+    }  # fmt: skip
+    return every[name]
 
 
 def luhn(digits: str) -> str:
@@ -128,7 +132,7 @@ _GIVEN: dict[str, Callable[[World, int], dict[str, object]]] = {
     "connection": lambda w, n: {
         "name": f"Connection {n}", "vendor": "Carrier", "direction": "to_vendor", "address": "198.51.100.1:5060",
     },
-    "node": lambda w, n: {"name": f"node-{n}", "kind": "edge", "agents": [str(n)], "addresses": [f"203.0.113.{n % 250}"]},
+    "node": lambda w, n: {"name": f"node-{n}", "kind": "edge", "agents": [str(n)], "addresses": [f"10.0.{n // 250}.{n % 250}"]},
     "cpe_profile": lambda w, n: {"name": f"Profile {n}", "model": "T46"},
     "cpe": lambda w, n: {
         "device_id": f"device-{n}", "model": "T46", "i_customer": w.one("customer"), "mac": f"00-1A-2B-00-00-{n % 256:02x}",

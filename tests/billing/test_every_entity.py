@@ -252,10 +252,11 @@ def test_secrets_are_sealed_and_in_no_record(world: World, name: str) -> None:
         return
     row = world.read(name, id_)
     world.change(name, id_, {field.api: "999999" for field in secrets})
-    columns = [kind.model.__table__.c[field.name] for field in secrets]
+    table: Any = kind.model.__table__
+    columns = [table.c[field.name] for field in secrets]
     with world.engine.connect() as connection:
         stored = connection.exec_driver_sql(
-            f"SELECT {', '.join(column.name for column in columns)} FROM {kind.model.__table__.name} WHERE id = {id_}"
+            f"SELECT {', '.join(column.name for column in columns)} FROM {table.name} WHERE id = {id_}"
         ).one()
     for field, at_rest in zip(secrets, stored, strict=True):
         assert getattr(row, field.name) == given[field.api]

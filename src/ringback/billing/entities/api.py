@@ -217,12 +217,10 @@ def make_router(kind: EntityType) -> APIRouter:
 
             return await run_in_threadpool(do)
 
-    def export(
-        principal: Any, actor: CurrentActor, records: Records, query: Any, how: Literal["csv", "xlsx"]
-    ) -> Response:
-        return exported(records, actor, principal, kind, _query(kind, query), how)
+    def export(principal: Any, actor: CurrentActor, records: Records, query: Any) -> Response:
+        return exported(records, actor, principal, kind, _query(kind, query), query.how)
 
-    page_query, all_query = documents.query_model(kind), documents.query_model(kind, paged=False)
+    page_query, all_query = documents.query_model(kind, "List"), documents.query_model(kind, "Export")
     as_page, as_one = _answer(documents.page_model(kind, one)), _answer(one)
     as_outcomes = _answer(OutcomesDocument)
     add(
@@ -234,7 +232,7 @@ def make_router(kind: EntityType) -> APIRouter:
         responses=as_page,
     )
     if kind.name != "environment":
-        bulk_body = _bulk_model(kind, all_query)
+        bulk_body = _bulk_model(kind, documents.query_model(kind, "Filter"))
         csv_body = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
         add(
             "/bulk",
@@ -344,7 +342,7 @@ def _environment_of(work: UnitOfWork, kind: EntityType, principal: Principal, id
 
 def _query(kind: EntityType, given: Any) -> ListQuery:
     known = given.model_dump(exclude_none=True)
-    own = {name: known.pop(name) for name in ("q", "sort", "cursor", "limit") if name in known}
+    own = {name: known.pop(name) for name in ("q", "sort", "cursor", "limit", "how") if name in known}
     return ListQuery(own.get("q", ""), known, own.get("sort", ""), own.get("cursor", ""), own.get("limit", 0) or 50)
 
 
@@ -428,7 +426,7 @@ def _bulk_model(kind: EntityType, query: type[BaseModel]) -> Any:
         "all_or_nothing": (bool, Described(False, description="Else those that can be changed are")),
         "dry_run": (bool, Described(False, description="Only say what would become of each")),
     }
-    name = query.__name__.removesuffix("ExportQuery")
+    name = query.__name__.removesuffix("FilterQuery")
     return Annotated[create_model(f"{name}Bulk", __config__=ConfigDict(extra="forbid"), **fields), Body()]
 
 

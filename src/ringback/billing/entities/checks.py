@@ -4,6 +4,7 @@ sentence fit to be shown."""
 from __future__ import annotations
 
 import re
+from functools import cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -16,8 +17,13 @@ CURRENCIES: tuple[tuple[str, str], ...] = tuple(
 _PLACEHOLDERS = {"id", "name", "environment"}
 
 
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # which looks through a folder
+
+
 def time_zone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _time_zones():
         raise ValueError(f"{value!r} is no time zone such as Europe/Prague or UTC.")
     return value
 

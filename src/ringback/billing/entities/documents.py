@@ -3,7 +3,7 @@ bounds and meaning. Checking is the service's, so that a program is told the sam
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema, create_model
 from pydantic import Field as Described
@@ -77,13 +77,15 @@ def page_model(kind: EntityType, one: type[BaseModel]) -> type[BaseModel]:
     return _model(f"{_camel(kind)}Page", kind.about.plural, fields)
 
 
-def query_model(kind: EntityType, *, paged: bool = True) -> type[BaseModel]:
-    """The parameters of a list."""
+def query_model(kind: EntityType, use: Literal["List", "Export", "Filter"]) -> type[BaseModel]:
+    """The parameters of a list, of its export, and what a bulk change is about."""
     fields: dict[str, Any] = {
         "q": (str, Described("", max_length=200, description="Words or digits in the searched fields")),
         "sort": (str, Described("", max_length=64, description="A field, with - downwards; empty: the newest first")),
     }
-    if paged:
+    if use == "Export":
+        fields["how"] = (Literal["csv", "xlsx"], Described("csv"))
+    if use == "List":
         fields["cursor"] = (str, Described("", max_length=2000))
         fields["limit"] = (int, Described(PAGE, ge=1, le=LARGEST_PAGE))
     for each in filters_of(kind):
@@ -97,7 +99,7 @@ def query_model(kind: EntityType, *, paged: bool = True) -> type[BaseModel]:
     if kind.name in STATUSES:
         known = ", ".join(STATUSES[kind.name])
         fields[STATUS] = (str | None, Described(None, max_length=1000, description=f"One or several of {known}"))
-    return _model(f"{_camel(kind)}{'List' if paged else 'Export'}Query", "", fields)
+    return _model(f"{_camel(kind)}{use}Query", "", fields)
 
 
 def list_name(kind: EntityType) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any, ClassVar, cast
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Mapped, MappedColumn, Mapper, mapped_column
 
 from ringback.access.permissions import Permission
 from ringback.changes.tracked import Tracked
-from ringback.records.money import MoneyColumn
+from ringback.records.money import MoneyColumn, from_units, to_units
 from ringback.records.secrets import Sealed
 from ringback.records.tables import Id, InEnvironment, Record, UtcTime
 
@@ -96,8 +97,6 @@ class Field:
 
     @property
     def python(self) -> type:
-        from decimal import Decimal
-
         return Decimal if self.kind in (Kind.MONEY, Kind.DECIMAL) else _PYTHON.get(self.kind, str)
 
     @property
@@ -204,7 +203,9 @@ def whole(label: str, *, required: bool = False, **flags: Any) -> MappedColumn[A
     return _column(Field("", label, Kind.WHOLE, required=required, **flags), BigInteger())
 
 
-def money(label: str, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
+def money(label: str, *, required: bool = False, default: Decimal | None = None, **flags: Any) -> MappedColumn[Any]:
+    if default is not None:
+        flags["default"] = from_units(to_units(default))  # spelled as the database gives it
     return _column(Field("", label, Kind.MONEY, required=required, **flags), MoneyColumn())
 
 

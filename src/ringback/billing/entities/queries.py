@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from ringback import clock
@@ -289,6 +289,8 @@ def _ordered(
         found = found.outerjoin(linked, linked.id == column)
         column = getattr(linked, other.about.title)
         each = other[other.about.title]
+    if each.kind is Kind.FLAG:
+        column = case((column, 1), else_=0)  # which can be compared
     if after is not None:
         found = found.where(_behind(model.id, column, _typed(each, after[0]), after[1], down, nullable))
     order = (column.desc(), model.id.desc()) if down else (column, model.id)
@@ -338,9 +340,7 @@ def _typed(each: Field, value: Any) -> Any:
                 return date.fromisoformat(value)
             case Kind.TIME:
                 return datetime.fromisoformat(value)
-            case Kind.FLAG:
-                return bool(value)
-            case Kind.WHOLE if isinstance(value, int):
+            case Kind.WHOLE | Kind.FLAG if isinstance(value, int):
                 return value
             case _ if isinstance(value, str):
                 return value

@@ -21,13 +21,13 @@ _CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 _WORD_LENGTH = 255
 _MOST_WHOLE = 10**15
-_YES, _NO = frozenset({"yes", "true", "1", "on", "y"}), frozenset({"no", "false", "0", "off", "n", ""})
+_YES, _NO = frozenset({"yes", "true", "1", "on", "y"}), frozenset({"no", "false", "0", "off", "n"})
 
 
 def read(field: Field, given: object) -> Any:
     """The value in canonical spelling; `field.empty` where none is given. A link's is its id, or the name that was
     given. Raises ValueError with a sentence fit to be shown."""
-    if given is None or (isinstance(given, str) and not given.strip() and field.kind is not Kind.FLAG):
+    if given is None or (isinstance(given, str) and not given.strip()):
         return field.empty
     value = _READ.get(field.kind, _line)(field, given)
     if isinstance(value, int | Decimal) and not isinstance(value, bool) and field.kind is not Kind.LINK:
