@@ -132,12 +132,22 @@ def _fill(site: Site, records: Engine, events: EventStore) -> None:
     events.write_logs([line])
 
 
+def of_each_type(path: str) -> list[str]:
+    """One route serves the pages of all entity types: it is tried with each."""
+    return (
+        [path.replace("{kind:entity_path}", kind.about.path) for kind in TYPES.values()]
+        if "{kind:" in path
+        else [path]
+    )
+
+
 def every_route(app: FastAPI) -> list[tuple[str, str]]:
     found = {
-        (method, each.path or "")
+        (method, path)
         for each in iter_route_contexts(app.routes)
         for method in each.methods or ()
         if method not in ("HEAD", "OPTIONS")
+        for path in of_each_type(each.path or "")
     }
     return sorted(found - OUTSIDE)
 

@@ -74,6 +74,7 @@ def every_route(app: FastAPI) -> set[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """An id of what is not there."""
+    path = path.replace("{kind:entity_path}", "customers")
     return re.sub(r"\{(\w+)(?::(\w+))?\}", lambda it: "1" if it[2] == "int" or it[1] == "share_id" else "x", path)
 
 

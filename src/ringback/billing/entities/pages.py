@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from ringback.access.dependencies import CurrentActor, Records
+from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.billing.entities import pages_bulk, pages_edit, pages_import, pages_outside, queries, service
 from ringback.billing.entities.api import exported
@@ -21,6 +22,8 @@ from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_asked import asked
 from ringback.billing.entities.pages_base import (
     BY_PATH,
+    LIST,
+    ONE,
     Reader,
     TypeOfPath,
     Writing,
@@ -107,6 +110,8 @@ def related_page(
     request: Request, row_id: int, reader: Reader, entity: TypeOfPath, records: Records, actor: CurrentActor
 ) -> Response:
     """The tab of what most belongs to it, such as the accounts of a customer."""
+    if entity.name not in TABS or not request.url.path.endswith(f"/{tab_path(entity)}"):
+        raise Problem(404, f"There is nothing at {request.url.path}.", title="Nothing here")
     return _object(request, row_id, reader, entity, records, actor, TABS[entity.name][0])
 
 
@@ -134,18 +139,17 @@ def larger_bodies() -> dict[str, int]:
     return found
 
 
-for _path in BY_PATH:
-    router.add_api_route(f"/{_path}", list_page, methods=["GET"])
-    router.add_api_route(f"/{_path}/suggest", suggest, methods=["GET"])
-    pages_edit.register(router, f"/{_path}")
-    router.add_api_route(f"/{_path}/export.{{how}}", export, methods=["GET"])
-    pages_bulk.register(router, f"/{_path}")
-    if BY_PATH[_path].name != "environment":
-        pages_import.register(router, f"/{_path}")
-    router.add_api_route(f"/{_path}/{{row_id:int}}", object_page, methods=["GET"])
-    router.add_api_route(f"/{_path}/{{row_id:int}}/details", details_page, methods=["GET"])
-    if BY_PATH[_path].name in TABS:
-        router.add_api_route(f"/{_path}/{{row_id:int}}/{tab_path(BY_PATH[_path])}", related_page, methods=["GET"])
+# One route for all types: FastAPI reads each route's signature again when the first request comes.
+router.add_api_route(LIST, list_page, methods=["GET"])
+router.add_api_route(f"{LIST}/suggest", suggest, methods=["GET"])
+router.add_api_route(f"{LIST}/export.{{how}}", export, methods=["GET"])
+pages_edit.register(router)
+pages_bulk.register(router)
+pages_import.register(router)
+router.add_api_route(ONE, object_page, methods=["GET"])
+router.add_api_route(f"{ONE}/details", details_page, methods=["GET"])
+for _tab in sorted({tab_path(TYPES[name]) for name in TABS}):
+    router.add_api_route(f"{ONE}/{_tab}", related_page, methods=["GET"])
 
 
 def _fill(session: Session, view: ListView, reader: Principal, *, limit: int = queries.PAGE) -> None:
@@ -210,7 +214,7 @@ def _object(
             service.note_read(work, entity, row)
     href = f"/{entity.about.path}/{row_id}"
     title = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
-    has_audit = has_route(request, f"{href}/audit")
+    has_audit = reader.may(Permission.AUDIT_READ) and has_route(request, f"{href}/audit")
     shown_tabs = tabs(entity, row_id, related_title=title, has_audit=has_audit)
     return page(request, "object.html", entity, reader, view=view, tabs=shown_tabs, tab=tab)
 

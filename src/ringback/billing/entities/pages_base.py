@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.datastructures import FormData
 from starlette.responses import Response
 from starlette.routing import Match
@@ -43,12 +45,33 @@ _TONES = {  # of a status's code; all others hold services back
 }  # fmt: skip
 
 
+class _EntityPath(StringConvertor):
+    """The first part of the path of every entity type's pages, and nothing else."""
+
+    regex = "|".join(sorted(map(re.escape, BY_PATH), key=len, reverse=True))
+
+
+register_url_convertor("entity_path", _EntityPath())
+LIST = "/{kind:entity_path}"
+ONE = LIST + "/{row_id:int}"
+
+
 def entity_of(request: Request) -> EntityType:
     """Of the first part of the path."""
     return BY_PATH[request.url.path.split("/")[1]]
 
 
 TypeOfPath = Annotated[EntityType, Depends(entity_of)]
+
+
+def _of_many(entity: TypeOfPath) -> EntityType:
+    """Of a type that has many entities in an environment. Raises Problem for environments themselves."""
+    if entity.name == "environment":
+        raise Problem(404, "Environments are made and changed one by one.", title="Nothing here")
+    return entity
+
+
+TypeOfMany = Annotated[EntityType, Depends(_of_many)]
 
 
 def _reader(user: RequiredUser, entity: TypeOfPath) -> Principal:

@@ -23,9 +23,11 @@ from ringback.billing.entities.many import CHANGED, DELETED, REFUSED, UNCHANGED,
 from ringback.billing.entities.pages_act import SHOWN, Act, Effect, counted, verb
 from ringback.billing.entities.pages_asked import asked
 from ringback.billing.entities.pages_base import (
+    LIST,
+    ONE,
     PATHS,
     Posted,
-    TypeOfPath,
+    TypeOfMany,
     Writer,
     Writing,
     act_page,
@@ -69,14 +71,14 @@ class Wanted:
         return counted(self.entity, self.count)
 
 
-def register(router: APIRouter, path: str) -> None:
-    router.add_api_route(f"{path}/bulk", preview, methods=["POST"])
-    router.add_api_route(f"{path}/bulk/apply", apply, methods=["POST"])
-    router.add_api_route(f"{path}/{{row_id:int}}/set/{{name}}/{{value}}", set_page, methods=["GET"])
+def register(router: APIRouter) -> None:
+    router.add_api_route(f"{LIST}/bulk", preview, methods=["POST"])
+    router.add_api_route(f"{LIST}/bulk/apply", apply, methods=["POST"])
+    router.add_api_route(f"{ONE}/set/{{name}}/{{value}}", set_page, methods=["GET"])
 
 
 def preview(
-    request: Request, writer: Writer, entity: TypeOfPath, records: Records, actor: CurrentActor, posted: Posted
+    request: Request, writer: Writer, entity: TypeOfMany, records: Records, actor: CurrentActor, posted: Posted
 ) -> Response:
     with reading(records, walls(writer, entity)) as session:
         wanted = _wanted(session, entity, writer, posted, count=None)
@@ -84,7 +86,7 @@ def preview(
 
 
 def set_page(
-    request: Request, row_id: int, name: str, value: str, writer: Writer, entity: TypeOfPath, records: Records,
+    request: Request, row_id: int, name: str, value: str, writer: Writer, entity: TypeOfMany, records: Records,
     actor: CurrentActor,
 ) -> Response:  # fmt: skip
     """A flag of one entity, by its verb."""
@@ -98,7 +100,7 @@ def set_page(
 
 
 def apply(
-    request: Request, writer: Writer, entity: TypeOfPath, records: Records, actor: CurrentActor, posted: Posted
+    request: Request, writer: Writer, entity: TypeOfMany, records: Records, actor: CurrentActor, posted: Posted
 ) -> Response:
     count = text_field(posted, "count", 12)
     reason = text_field(posted, "comment")

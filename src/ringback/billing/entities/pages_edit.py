@@ -21,6 +21,8 @@ from ringback.billing.entities.fields import Entity, EntityType, Field, Kind
 from ringback.billing.entities.known import Known
 from ringback.billing.entities.pages_act import Act
 from ringback.billing.entities.pages_base import (
+    LIST,
+    ONE,
     PATHS,
     Posted,
     TypeOfPath,
@@ -56,13 +58,13 @@ from ringback.web.flash import flash
 MONEY_KINDS = (Kind.MONEY, Kind.DECIMAL)
 
 
-def register(router: APIRouter, path: str) -> None:
-    router.add_api_route(f"{path}/new", new_page, methods=["GET"])
-    router.add_api_route(f"{path}/new", create, methods=["POST"])
-    router.add_api_route(f"{path}/{{row_id:int}}/edit", edit_page, methods=["GET"])
-    router.add_api_route(f"{path}/{{row_id:int}}/edit", change, methods=["POST"])
-    router.add_api_route(f"{path}/{{row_id:int}}/delete", delete_page, methods=["GET"])
-    router.add_api_route(f"{path}/{{row_id:int}}/delete", delete, methods=["POST"])
+def register(router: APIRouter) -> None:
+    router.add_api_route(f"{LIST}/new", new_page, methods=["GET"])
+    router.add_api_route(f"{LIST}/new", create, methods=["POST"])
+    router.add_api_route(f"{ONE}/edit", edit_page, methods=["GET"])
+    router.add_api_route(f"{ONE}/edit", change, methods=["POST"])
+    router.add_api_route(f"{ONE}/delete", delete_page, methods=["GET"])
+    router.add_api_route(f"{ONE}/delete", delete, methods=["POST"])
 
 
 def new_page(request: Request, writer: Writer, entity: TypeOfPath, records: Records) -> Response:

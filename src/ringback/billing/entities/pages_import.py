@@ -29,8 +29,9 @@ from ringback.billing.entities.many import CHANGED, CREATED, REFUSED, UNCHANGED,
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_act import counted
 from ringback.billing.entities.pages_base import (
+    LIST,
     Posted,
-    TypeOfPath,
+    TypeOfMany,
     Writer,
     Writing,
     page,
@@ -101,18 +102,18 @@ def paths(prefix: str) -> dict[str, int]:
     return {f"{prefix}/import": LARGEST + 1024 * 1024, f"{prefix}/import/apply": LARGEST_FORM}
 
 
-def register(router: APIRouter, path: str) -> None:
-    router.add_api_route(f"{path}/import", import_page, methods=["GET"])
-    router.add_api_route(f"{path}/import", try_file, methods=["POST"])
-    router.add_api_route(f"{path}/import/apply", apply, methods=["POST"])
-    router.add_api_route(f"{path}/import/template.csv", template, methods=["GET"])
+def register(router: APIRouter) -> None:
+    router.add_api_route(f"{LIST}/import", import_page, methods=["GET"])
+    router.add_api_route(f"{LIST}/import", try_file, methods=["POST"])
+    router.add_api_route(f"{LIST}/import/apply", apply, methods=["POST"])
+    router.add_api_route(f"{LIST}/import/template.csv", template, methods=["GET"])
 
 
-def import_page(request: Request, writer: Writer, entity: TypeOfPath) -> Response:
+def import_page(request: Request, writer: Writer, entity: TypeOfMany) -> Response:
     return _page(request, writer, entity)
 
 
-def template(writer: Writer, entity: TypeOfPath) -> Response:
+def template(writer: Writer, entity: TypeOfMany) -> Response:
     """A file with the names of all columns and no row."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(column_name(each) for each in _columns(entity))
@@ -121,7 +122,7 @@ def template(writer: Writer, entity: TypeOfPath) -> Response:
 
 
 def try_file(
-    request: Request, writer: Writer, entity: TypeOfPath, records: Records, actor: CurrentActor, posted: Posted
+    request: Request, writer: Writer, entity: TypeOfMany, records: Records, actor: CurrentActor, posted: Posted
 ) -> Response:
     upload = posted.get("file")
     if not isinstance(upload, UploadFile) or not upload.filename:
@@ -139,7 +140,7 @@ def try_file(
 
 
 def apply(
-    request: Request, writer: Writer, entity: TypeOfPath, records: Records, actor: CurrentActor, posted: Posted
+    request: Request, writer: Writer, entity: TypeOfMany, records: Records, actor: CurrentActor, posted: Posted
 ) -> Response:
     content = _unpack(posted)
     only_good = bool(text_field(posted, "only_good"))

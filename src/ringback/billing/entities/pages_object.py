@@ -82,7 +82,9 @@ class ObjectView:
     @property
     def acts(self) -> list[Link]:
         """What is done to one in one step, by the verb of the flag."""
-        found = []
+        found: list[Link] = []
+        if self.entity.name == "environment":
+            return found
         for each in self.entity.fields:
             if each.kind is Kind.FLAG and each.name in VERBS and not each.fixed:
                 on = bool(getattr(self.row, each.name))
