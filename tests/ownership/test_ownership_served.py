@@ -24,7 +24,7 @@ from ringback.records.wall import EVERYWHERE
 from ringback.sessions.capture.hep import LOG, encode
 from ringback.sessions.capture.pcap_writer import write_pcap
 from ringback.sessions.story import Hop, Sighting
-from running import Server, command, serving, until
+from running import PATIENCE, Server, command, serving, until
 
 EDGE_A = Hop("udp", "198.51.100.23", 5060, "192.0.2.10", 5060, "101")
 EDGE_B = Hop("udp", "203.0.113.7", 5060, "192.0.2.20", 5060, "202")
@@ -86,7 +86,7 @@ class Administrator:
     """Signed in on the pages."""
 
     def __init__(self, server: Server) -> None:
-        self._client = httpx2.Client(base_url=server.web, timeout=30)
+        self._client = httpx2.Client(base_url=server.web, timeout=PATIENCE)
         answer = self._client.post("/login", data={"name": "admin", "password": server.password})
         assert answer.status_code == 303
         page = self._client.get("/environments/traffic").text
