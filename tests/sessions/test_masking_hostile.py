@@ -24,8 +24,8 @@ CATALOGUE = load_catalogue()
 
 digits = st.text("0123456789", min_size=7, max_size=15).filter(lambda text: len(set(text)) > 3)
 words = st.text(st.characters(categories=["Lu", "Ll", "Lo"], exclude_characters="x"), min_size=4, max_size=12)
-names = st.lists(words, min_size=1, max_size=3).map(" ".join)
-users = st.from_regex(r"[a-w]{4,9}[._-][a-w0-9]{4,9}", fullmatch=True)
+names = st.lists(words.map("Qz{}".format), min_size=1, max_size=3).map(" ".join)  # no word of SIP or of ours
+users = st.from_regex(r"qz[a-w]{3,8}[._-][a-w0-9]{4,9}", fullmatch=True)
 hosts = st.tuples(st.integers(11, 126), st.integers(100, 255), st.integers(100, 255), st.integers(100, 255)).map(
     lambda parts: ".".join(map(str, parts))
 )
