@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(_open_stores, app, settings)
+        await asyncio.to_thread(_read_routes, app)
         try:
             yield
         finally:
@@ -113,6 +114,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     install_error_handlers(app, _problem_of, _ROOM_ERRORS)
     return app
+
+
+def _read_routes(app: FastAPI) -> None:
+    """FastAPI reads the signatures of included routes when the first request is matched: not while others wait."""
+    nowhere = {"type": "http", "method": "GET", "path": "/nowhere", "root_path": "", "headers": []}
+    for route in app.routes:
+        route.matches(nowhere)
 
 
 def _open_stores(app: FastAPI, settings: Settings) -> None:
