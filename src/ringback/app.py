@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -21,6 +22,7 @@ from ringback.billing.entities import pages as entities_pages
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
 from ringback.configuration import pages as configuration_pages
+from ringback.configuration.people import policy_of
 from ringback.configuration.reader import Current
 from ringback.errors import install_error_handlers
 from ringback.events import BadCursor, EventStoreError, open_store
@@ -130,6 +132,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.options = OPTIONS
     app.state.configuration = Current(settings, records, role="web")
     app.state.configuration.start()
+    app.state.access_policy = partial(policy_of, app.state.configuration)
     events = open_store(settings.store_url)
     app.state.records = records
     app.state.events = events

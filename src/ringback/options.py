@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ringback import retention
-from ringback.configuration import shared
+from ringback.configuration import people, shared
 from ringback.configuration.options import registry
 from ringback.sessions import options as sessions
 
 OPTIONS = registry
-MODULES = (shared, sessions, retention)  # the last says what fewer days would touch
+MODULES = (shared, people, sessions, retention)  # the last says what fewer days would touch

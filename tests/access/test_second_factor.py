@@ -214,7 +214,7 @@ def test_a_code_from_another_site_is_refused(ann: TestClient) -> None:
 
 
 def test_it_can_be_asked_of_everybody(app: FastAPI, ann: TestClient, engine: Engine, frozen: Clock) -> None:
-    app.state.access_policy = Policy(second_factor_required=True)
+    app.state.access_policy = lambda: Policy(second_factor_required=True)
     ann.post("/login", data={"name": "ann", "password": PASSWORD})
     assert ann.get("/sessions").headers["location"] == "/profile/second-factor"
     assert ann.get("/api/v1/whoami").status_code == 403

@@ -9,7 +9,7 @@ other site can make a browser send, need not.
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -102,8 +102,8 @@ def visitor(request: Request) -> Visitor:
 
 
 def policy(request: Request) -> Policy:
-    found: Policy = getattr(request.app.state, "access_policy", None) or Policy()
-    return found
+    now: Callable[[], Policy] = getattr(request.app.state, "access_policy", Policy)
+    return now()
 
 
 def current_user(request: Request) -> Principal | None:
