@@ -18,7 +18,7 @@ from ringback.records.environments import (
 )
 
 __all__ = [
-    "DEFAULT_ENVIRONMENT", "INSTALLATION", "RESERVED_ENVIRONMENTS", "UNASSIGNED", "Id", "InEnvironment", "NamesEnvironment",
+    "DEFAULT_ENVIRONMENT", "INSTALLATION", "RESERVED_ENVIRONMENTS", "UNASSIGNED", "Id", "InEnvironment",
     "Record", "UtcTime",
 ]  # fmt: skip
 
@@ -51,12 +51,6 @@ class Record(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar = {datetime: UtcTime, int: BigInteger, str: String(255)}
-
-
-class NamesEnvironment:
-    """A mixin: the column alone, of what the installation itself looks after (tokens). No wall stands around it."""
-
-    environment: Mapped[str] = mapped_column(String(64), default=DEFAULT_ENVIRONMENT)
 
 
 class InEnvironment:
