@@ -57,8 +57,8 @@ async function inDialog(url, options) {
   const part = new DOMParser().parseFromString(await response.text(), "text/html").body;
   dialog.replaceChildren(...part.childNodes);
   if (!dialog.open) dialog.showModal();
-  const first = dialog.querySelector("[aria-invalid], .fields input:not([type=hidden]), .fields select, h2");
-  first?.focus();
+  const wanted = ["[aria-invalid]", ".fields :is(select, textarea, input:not([type=hidden]))", "h2"];
+  wanted.map((one) => dialog.querySelector(one)).find(Boolean)?.focus();
 }
 
 const failed = () => say("The server cannot be reached. Nothing was changed; try again.", "bad");
