@@ -27,7 +27,7 @@ from ringback.records.schema import migrate
 
 MODELS: dict[str, type[Any]] = {"customer": Customer, "account": Account, "product": Product}
 MONEY = st.decimals(-1000, 1000, places=5)
-EDITS = {
+EDITS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "customer": {
         "blocked": st.booleans(), "bill_status": st.sampled_from(["open", "suspended", "closed"]), "balance": MONEY,
         "credit_limit": st.none() | st.decimals(0, 100, places=2), "city": st.sampled_from(["", "Waco", "Łódź", "x" * 80]),

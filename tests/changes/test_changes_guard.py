@@ -164,6 +164,7 @@ def test_nothing_in_the_product_goes_past_the_guard() -> None:
     """Raw driver connections, tables without their models, which no wall narrows inside a query of models, and the
     option that lifts the guard stand where they must, and nowhere else."""
     ways = ("raw_connection", "driver_connection", "dbapi_connection", "cursor().copy", "UNTRACKED", ".__table__")
+    columns = ".__table__.c["  # asks about a column, not for rows
     known = {
         "records/engine.py", "records/copying.py", "records/schema.py", "records/migrations/env.py",
         "records/postgresql.py", "changes/tracked.py",
@@ -171,7 +172,7 @@ def test_nothing_in_the_product_goes_past_the_guard() -> None:
     for path in SOURCES.rglob("*.py"):
         name = str(path.relative_to(SOURCES))
         if name not in known:
-            text = path.read_text()
+            text = path.read_text().replace(columns, "")
             assert not [way for way in ways if way in text], name
 
 

@@ -133,7 +133,7 @@ class ApiToken(Tracked, Record):
     __entity__ = "token"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)  # None: nobody's
+    user_id: Mapped[int | None] = mapped_column(ForeignKey(User.id), index=True)  # None: nobody's
     name: Mapped[str] = mapped_column(String(64))
     start: Mapped[str] = mapped_column(String(16))  # the token's first characters, to tell tokens apart
     token_hash: Mapped[str] = mapped_column(String(64), unique=True, info=_SECRET)

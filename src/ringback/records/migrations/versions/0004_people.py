@@ -95,7 +95,7 @@ def _upgrade_tokens() -> None:
         batch.add_column(_new("scopes", sa.Text(), f" {_SCOPES} "))
         batch.add_column(_new("environments", sa.Text(), ""))
         batch.add_column(_new("version", sa.BigInteger(), "1"))
-        batch.create_foreign_key(op.f("fk_api_tokens_user_id"), "users", ["user_id"], ["id"], ondelete="CASCADE")
+        batch.create_foreign_key(op.f("fk_api_tokens_user_id"), "users", ["user_id"], ["id"])
     op.execute("UPDATE api_tokens SET environments = ' ' || environment || ' '")
     with op.batch_alter_table("api_tokens") as batch:
         batch.drop_column("environment")
