@@ -237,9 +237,9 @@ class Bulk(_Many):
 
     def _batch(self, session: Session, batch: list[tuple[int, int]]) -> list[_Done]:
         model: Any = self.kind.model
-        found = select(model).where(model.id.in_([id_ for _, id_ in batch])).with_for_update()
+        found = select(model).where(model.id.in_([id_ for _, id_ in batch]))
         if isinstance(session, UnitOfWork):
-            found = found.execution_options(populate_existing=True)
+            found = found.with_for_update().execution_options(populate_existing=True)
         rows = {row.id: row for row in session.scalars(found)}
         known = Known(session, self.environment)
         return [self._one(session, number, id_, rows.get(id_), known) for number, id_ in batch]

@@ -20,7 +20,7 @@ from ringback.sessions.story import NodeInfo
 router = APIRouter(prefix="/api/v1/nodes", tags=["nodes"])
 
 
-class NodeDocument(BaseModel, extra="forbid"):
+class RegisteredNode(BaseModel, extra="forbid"):
     name: str
     kind: Annotated[str, Field(description=", ".join(KINDS))] = "unknown"
     cluster: Annotated[bool, Field(description="Belongs to the provider's switch")] = False
@@ -32,7 +32,7 @@ class NodeDocument(BaseModel, extra="forbid"):
 
 
 class NodesDocument(BaseModel, extra="forbid"):
-    nodes: Annotated[list[NodeDocument], Field(max_length=10_000)]
+    nodes: Annotated[list[RegisteredNode], Field(max_length=10_000)]
 
 
 def node_register(request: Request) -> service.NodeRegister:
@@ -72,7 +72,7 @@ def write_nodes(
 def _document(nodes: Iterable[NodeInfo]) -> NodesDocument:
     return NodesDocument(
         nodes=[
-            NodeDocument(
+            RegisteredNode(
                 name=node.name,
                 kind=node.kind,
                 cluster=node.cluster,
