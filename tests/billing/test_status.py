@@ -133,7 +133,7 @@ def test_sql_says_the_same(engine: Engine, found: list[tuple[dict[str, Any], lis
         joined = select(Account, Customer, account_status_sql(TODAY)).join(
             Customer, Customer.id == Account.customer_id
         )
-        for row_, its, told in session.execute(joined.where(Customer.id.in_(made))).tuples():
+        for row_, its, told in session.execute(joined.where(Customer.id.in_(made))):
             assert told == account_status(row_, its, TODAY).code
 
 
