@@ -15,7 +15,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import Engine, Table, select
 from starlette.testclient import TestClient
 
-from billing.goods import ANN, World
+from goods import ANN, World
 from ringback import clock
 from ringback.access.models import ApiToken
 from ringback.access.permissions import Permission, Role
