@@ -1,5 +1,6 @@
 """Entities over HTTP: /api/v1/customers, /api/v1/accounts and so on, one set of endpoints for each type."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from ringback.billing.entities.many import Bulk, Import, Outcome, Report
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.personal import masked
 from ringback.billing.entities.queries import BadQuery, ListQuery, every, find, page, told_statuses
+from ringback.billing.entities.values import GREATEST_ID
 from ringback.changes.schemas import Actor, Json
 from ringback.changes.service import do_changing
 from ringback.problem import Problem
@@ -35,7 +37,8 @@ PREFIX = "/api/v1"
 MOST_IMPORTED = 64 * 1024 * 1024  # bytes of a file
 ERRORS = (EntityErrors, EntityNotFound, StaleVersion, InUse, OtherCount, BadQuery)
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_Id = Annotated[int, InPath(alias="id")]
+_Id = Annotated[int, InPath(alias="id", ge=1, le=GREATEST_ID)]
+_AnyId = Annotated[int, Described(ge=1, le=GREATEST_ID)]
 _Comment = Annotated[str, Query(max_length=500, description="Why; kept with the audit record")]
 
 
@@ -291,7 +294,9 @@ def exported(
 ) -> FileResponse:
     """A list as a file, made on disk before the answer begins. Raises BadQuery."""
     sees = principal.sees_personal
-    path = Path(tempfile.mkstemp(prefix="ringback-export-", suffix=f".{how}")[1])
+    descriptor, made = tempfile.mkstemp(prefix="ringback-export-", suffix=f".{how}")
+    os.close(descriptor)
+    path = Path(made)
     try:
         counted = _Counted()
         with reading(records, _seen(kind, principal)) as session, tempfile.TemporaryDirectory() as folder:
@@ -419,7 +424,10 @@ def _outcome(kind: EntityType, outcome: Outcome, principal: Principal) -> dict[s
 def _bulk_model(kind: EntityType, query: type[BaseModel]) -> Any:
     fields: dict[str, Any] = {
         "action": (Literal["change", "delete"], ...),
-        "ids": (Annotated[list[int], Described(max_length=100_000)] | None, Described(None, description="Those, or")),
+        "ids": (
+            Annotated[list[_AnyId], Described(max_length=100_000)] | None,
+            Described(None, description="Those, or"),
+        ),
         "filter": (query | None, Described(None, description="all that the list shows with it")),
         "count": (int, Described(description="How many that are: another number is refused", ge=0)),
         "values": (documents.values_model(kind) | None, Described(None, description="What is set")),

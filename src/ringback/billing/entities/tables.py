@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,6 +72,8 @@ def write_csv(kind: EntityType, rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 def write_xlsx(kind: EntityType, rows: Iterable[Sequence[Any]], file: BinaryIO, folder: Path) -> None:
     """Row after row through a file in `folder`: memory does not grow with them. Texts are texts, whatever they are."""
+    rows = iter(rows)
+    first = list(islice(rows, 1))  # what the query does not like is told before the book opens files
     book = xlsxwriter.Workbook(
         file, {"constant_memory": True, "tmpdir": str(folder), "strings_to_formulas": False, "strings_to_urls": False}
     )
@@ -81,7 +83,7 @@ def write_xlsx(kind: EntityType, rows: Iterable[Sequence[Any]], file: BinaryIO, 
     sheet.freeze_panes(1, 0)
     for column, name in enumerate(header(kind)):
         sheet.write_string(0, column, name, bold)
-    for line, row in enumerate(islice(rows, MOST_XLSX_ROWS), 1):
+    for line, row in enumerate(islice(chain(first, rows), MOST_XLSX_ROWS), 1):
         for column, value in enumerate(row):
             if isinstance(value, datetime):
                 sheet.write_datetime(line, column, value.astimezone(UTC).replace(tzinfo=None), moment)

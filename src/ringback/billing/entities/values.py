@@ -22,6 +22,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 _WORD_LENGTH = 255
 _MOST_WHOLE = 10**15
 _YES, _NO = frozenset({"yes", "true", "1", "on", "y"}), frozenset({"no", "false", "0", "off", "n"})
+GREATEST_ID = 2**63 - 1  # that a database keeps
 
 
 def read(field: Field, given: object) -> Any:
@@ -188,6 +189,8 @@ def _time(field: Field, given: object) -> datetime:
 
 def _link(field: Field, given: object) -> int | str:
     if isinstance(given, int) and not isinstance(given, bool):
+        if not 0 < given <= GREATEST_ID:
+            raise ValueError(f"{field.label}: {str(given)[:20]} is no id.")
         return given
     return _line(field, given)
 

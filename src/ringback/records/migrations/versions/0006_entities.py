@@ -310,7 +310,7 @@ def _environments_named() -> list[str]:
     for table in sa.inspect(connection).get_table_names():
         columns = {column["name"] for column in sa.inspect(connection).get_columns(table)}
         if "environment" in columns:
-            named = sa.select(sa.column("environment")).select_from(sa.table(table)).distinct()
+            named = sa.select(sa.column("environment", sa.String())).select_from(sa.table(table)).distinct()
             found |= set(connection.execute(named).scalars())
     return sorted(found - {None, "", *_NOT_OURS})
 
