@@ -174,7 +174,7 @@ def asked(site: Site, method: str, path: str, token: bool) -> Any:
     id_ = site.ids.get(first, 1)
     target = site.filled(path)
     if method == "GET":
-        window = {"from": "-24h", "start": "-24h", "q": PART, "number": NUMBER, "session": f"{MARK}-session"}
+        window = {"from": "-24h", "start": "-24h", "q": PART, "number": f"{NUMBER[:-2]}%", "session": f"{MARK}-session"}
         return site.client.get(target, params=window if not path.startswith("/api") else None, headers=headers)
     if path.startswith(("/api/", "/ingest/")):
         body = {
@@ -201,7 +201,7 @@ def test_no_page_and_no_call_crosses(site: Site, token: bool) -> None:
         answer = asked(site, method, path, token)
         assert answer.status_code < 500, (method, path, answer.text)
         text = answer.text.replace(site.filled(path), "")
-        if MARK in text or NUMBER in text.replace(f'value="{NUMBER}"', ""):
+        if MARK in text or NUMBER in text:
             told.append((method, path, answer.status_code))
         if "{" in path and method != "GET" and path not in NOT_OF_ONE:
             assert answer.status_code >= 400, (method, path, answer.status_code)

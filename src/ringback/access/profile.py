@@ -26,7 +26,14 @@ from ringback.access.forms import token_form
 from ringback.access.models import User
 from ringback.access.pages import require_person, safe_next
 from ringback.access.permissions import ABOUT, ROLES, Permission, Role, permissions_of
-from ringback.access.schemas import AccessError, NotYours, Principal, TokenNotFound, TooManyAttempts
+from ringback.access.schemas import (
+    AccessError,
+    NotYours,
+    PersonNotFound,
+    Principal,
+    TokenNotFound,
+    TooManyAttempts,
+)
 from ringback.changes.service import changing
 from ringback.problem import Problem
 from ringback.records.engine import reading
@@ -143,7 +150,7 @@ async def make_token(request: Request, reader: RequiredUser, records: Records, a
 def revoke_token(token_id: Id, reader: RequiredUser, records: Records, actor: CurrentActor) -> Response:
     try:
         name = tokens.end_token(records, reader, actor, token_id)
-    except (TokenNotFound, NotYours) as error:
+    except (TokenNotFound, PersonNotFound, NotYours) as error:
         raise Problem(404, "There is no such live token of yours.") from error
     return _done(f"The token {name} is revoked.", "#tokens")
 
