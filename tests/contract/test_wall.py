@@ -174,7 +174,13 @@ def asked(site: Site, method: str, path: str, token: bool) -> Any:
     id_ = site.ids.get(first, 1)
     target = site.filled(path)
     if method == "GET":
-        window = {"from": "-24h", "start": "-24h", "q": PART, "number": f"{NUMBER[:-2]}%", "session": f"{MARK}-session"}
+        window = {
+            "from": "-24h",
+            "start": "-24h",
+            "q": PART,
+            "number": f"{NUMBER[:-2]}%",
+            "session": f"{MARK}-session",
+        }
         return site.client.get(target, params=window if not path.startswith("/api") else None, headers=headers)
     if path.startswith(("/api/", "/ingest/")):
         body = {

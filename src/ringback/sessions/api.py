@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from ringback import clock
@@ -124,7 +125,7 @@ def search_sessions(
     issue: Annotated[str, Query(max_length=60, description="An id of the troubleshooting guide")] = "",
     node: Annotated[str, Query(max_length=200, description="Name, capture id or address")] = "",
     ip: Annotated[str, Query(max_length=50)] = "",
-    code: Annotated[list[int] | None, Query(ge=100, le=699)] = None,
+    code: Annotated[list[Annotated[int, Field(ge=100, le=699)]] | None, Query()] = None,
     kind: Annotated[list[str] | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=8000)] = None,
