@@ -171,18 +171,18 @@ def test_pages_fit_wide_and_narrow(visit: Visit, people_site: Site, width: int, 
 def test_who_may_only_look_is_offered_no_more(visit: Visit, site: Site) -> None:
     engine = open_engine(site.settings.records_url)
     with by_tester(engine) as work:
-        add_user(work, "rea", PASSWORD, Role.READ_ONLY)
-        add_user(work, "sam", PASSWORD, Role.SUPPORT)
+        add_user(work, "lena", PASSWORD, Role.READ_ONLY)
+        add_user(work, "olaf", PASSWORD, Role.SUPPORT)
     engine.dispose()
     session = site.session(next(iter(site.calls)))
     offered = ".page-head .actions :text-matches('Export|Share')"
-    reads = sign_in(visit, site, "rea")
+    reads = sign_in(visit, site, "lena")
     reads.goto(session)
     expect(reads.locator("h1")).to_be_visible()
     expect(reads.locator(offered)).to_have_count(0)
     for path in (f"{session}/export?format=text", f"{session}/shares", f"{site.url}/upload", f"{site.url}/capture"):
         assert reads.request.get(path).status == 403, path
-    supports = sign_in(visit, site, "sam")
+    supports = sign_in(visit, site, "olaf")
     supports.goto(session)
     expect(supports.locator(offered)).to_have_count(2)
     assert supports.request.get(f"{session}/export?format=text").status == 200

@@ -116,7 +116,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_what_another_holds_for_too_long_is_said(app: FastAPI, client: TestClient, token: dict[str, str]) -> None:
     with unit_of_work(app.state.records, EVERYWHERE) as holder:
-        holder.lock("nodes", "default")
+        holder.lock("entities", "node", "default")
         answer = client.put("/api/v1/nodes", headers=token, json={"nodes": []})
     assert answer.status_code == 503
     assert client.put("/api/v1/nodes", headers=token, json={"nodes": []}).status_code == 200

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse, StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
@@ -144,7 +144,7 @@ def record_page(
 
 def log_page(
     request: Request,
-    row_id: int,
+    row_id: Annotated[int, Path(ge=1, le=2**63 - 1)],
     reader: Auditor,
     records: Records,
     actor: CurrentActor,
