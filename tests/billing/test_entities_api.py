@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import pytest
 from fastapi import FastAPI
-from goods import HOME, NAMES, World, changed
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from databases import SQLITE
+from goods import HOME, NAMES, World, changed
 from ringback.access.dependencies import require_login, require_user
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
-from goods import HOME, NAMES, World, changed
 from sqlalchemy import select
 from starlette.requests import Request
 
 from actors import by_tester
+from goods import HOME, NAMES, World, changed
 from ringback.access.dependencies import current_user
 from ringback.access.permissions import Role
 from ringback.access.schemas import Principal

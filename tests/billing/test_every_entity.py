@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 import pytest
-from goods import ANN, BOB, HOME, NAMES, World, changed
 from sqlalchemy import Engine, delete, insert, select, text, update
 
+from goods import ANN, BOB, HOME, NAMES, World, changed
 from ringback.audit.models import AuditRecord
 from ringback.billing.entities.errors import EntityErrors, EntityNotFound, InUse, StaleVersion
 from ringback.billing.entities.fields import Kind, describe

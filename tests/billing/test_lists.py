@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from goods import HOME, NAMES, World
 from sqlalchemy import Engine
 
+from goods import HOME, NAMES, World
 from ringback.billing.entities import queries
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.queries import BadQuery, ListQuery, page, sortable, titles

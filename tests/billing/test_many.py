@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goods import ANN, HOME, NAMES, World, changed
 from sqlalchemy import Engine, func, select
 
+from goods import ANN, HOME, NAMES, World, changed
 from ringback.audit.models import AuditRecord
 from ringback.billing.entities.errors import WHOLE, EntityErrors, OtherCount
 from ringback.billing.entities.many import BULK, IMPORTED, Bulk, Import, Outcome, Report

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from goods import ANN, HOME, World
 from sqlalchemy import Engine, select
 
 from databases import at_once
+from goods import ANN, HOME, World
 from ringback.billing.entities.errors import WHOLE, EntityErrors, InUse
 from ringback.billing.entities.models import TYPES, Environment
 from ringback.billing.entities.senders import owners

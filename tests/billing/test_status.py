@@ -6,11 +6,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from goods import HOME, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from goods import HOME, World
 from ringback import clock
 from ringback.billing.entities.models import TYPES, Account, Customer
 from ringback.billing.entities.queries import STATUS, ListQuery, page
@@ -106,7 +106,6 @@ def test_sql_says_the_same(engine: Engine, found: list[tuple[dict[str, Any], lis
     product = world.one("product")
     made, now = [], clock.now()
     from goods import ANN
-
     from ringback.changes.service import act_as
 
     with unit_of_work(engine, (HOME,)) as work:
