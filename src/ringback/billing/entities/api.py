@@ -37,8 +37,8 @@ PREFIX = "/api/v1"
 MOST_IMPORTED = 64 * 1024 * 1024  # bytes of a file
 ERRORS = (EntityErrors, EntityNotFound, StaleVersion, InUse, OtherCount, BadQuery)
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_Id = Annotated[int, InPath(alias="id", ge=1, le=GREATEST_ID)]
-_AnyId = Annotated[int, Described(ge=1, le=GREATEST_ID)]
+_Id = Annotated[int, InPath(alias="id")]
+_AnyId = Annotated[int, Described(ge=-GREATEST_ID, le=GREATEST_ID)]
 _Comment = Annotated[str, Query(max_length=500, description="Why; kept with the audit record")]
 
 
