@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from access_clock import Clock
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select
 
 from actors import by_tester
 from databases import at_once
@@ -195,8 +195,12 @@ def test_people_who_do_everything_at_once_wait_for_each_other_and_never_for_ever
                 user = work.get_one(User, 1)
                 user.password_hash = passwords.hash_password(PASSWORD)
             with by_tester(host) as work:
-                work.execute(update(LoginSession).values(expires_at=frozen.now))
-                work.execute(update(LoginThrottle).values(last_failed_at=frozen.now - timedelta(days=3)))
+                for login in work.scalars(select(LoginSession).order_by(LoginSession.id_hash).with_for_update()):
+                    login.expires_at = frozen.now
+            with by_tester(host) as work:  # in the order of an attempt: accounts before addresses
+                in_order = select(LoginThrottle).order_by(LoginThrottle.kind, LoginThrottle.key)
+                for row in work.scalars(in_order.with_for_update()):
+                    row.last_failed_at = frozen.now - timedelta(days=3)
 
     at_once(*[partial(use, host) for host in hosts])
     assert count(engine, User) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from httpx2 import Response
 from leaks import identities, of_session, told
 from masked_calls import NODE_INFOS, SECRET_FREE, SECRETS, SHOWN, fill
 from starlette.testclient import TestClient
@@ -170,13 +171,18 @@ def test_no_other_answer_tells_who_somebody_was(masked: Masked) -> None:
             ), here
 
 
+def headers(answer: Response) -> str:
+    """Without the length, which may be an extension's number by chance."""
+    return str([(name, value) for name, value in answer.headers.items() if name != "content-length"])
+
+
 def ask(masked: Masked, url: str) -> int:
     """The status of an answer that tells nobody's identity, whole and as the part that a script asks for."""
     answer = masked.client.get(url)
-    assert not leaked(masked, answer.content, str(answer.headers)), url
+    assert not leaked(masked, answer.content, headers(answer)), url
     if answer.headers.get("content-type", "").startswith("text/html"):
         part = masked.client.get(url, headers=HTMX)
-        assert not leaked(masked, part.content, str(part.headers)), url
+        assert not leaked(masked, part.content, headers(part)), url
     return answer.status_code
 
 
@@ -190,7 +196,7 @@ def test_no_change_is_answered_with_who_it_was(masked: Masked) -> None:
         how = {name: _put(value, session_id) for name, value in WRITE[path].items()}
         answer = masked.client.request(method, url, **how)
         assert answer.status_code < 500, (method, url, answer.text)
-        assert not leaked(masked, answer.content, str(answer.headers)), (method, url)
+        assert not leaked(masked, answer.content, headers(answer)), (method, url)
 
 
 def _put(value: Any, session_id: str) -> Any:
