@@ -131,9 +131,11 @@ def _index_tokens() -> None:
 
 
 def downgrade() -> None:
+    """Who has a password may do everything again; programs, people without one, and tokens of people go."""
     for index in ("uq_api_tokens_installation_name", "uq_api_tokens_live_name", "ix_api_tokens_user_id"):
         op.drop_index(index, "api_tokens")
     op.execute("DELETE FROM api_tokens WHERE user_id IS NOT NULL")
+    op.execute("CREATE TABLE used AS SELECT token_id, last_at FROM token_uses")
     op.drop_table("token_uses")
     with op.batch_alter_table("api_tokens") as batch:
         batch.drop_constraint(op.f("fk_api_tokens_user_id"), type_="foreignkey")
@@ -143,12 +145,15 @@ def downgrade() -> None:
         batch.add_column(sa.Column("last_used_at", _TIME))
     with op.batch_alter_table("api_tokens") as batch:
         batch.alter_column("environment", server_default=None)
+    op.execute("UPDATE api_tokens SET last_used_at = (SELECT last_at FROM used WHERE token_id = api_tokens.id)")
+    op.drop_table("used")
     op.create_index(
         "uq_api_tokens_live_name", "api_tokens", ["environment", "name"],
         unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE,
     )  # fmt: skip
     for table in ("recovery_codes", "sign_ins"):
         op.drop_table(table)
+    op.execute("DELETE FROM login_sessions WHERE code_due")  # else their password alone would have been enough
     with op.batch_alter_table("login_sessions") as batch:
         batch.drop_column("code_due")
     for table in ("login_sessions", "login_throttles"):
