@@ -23,12 +23,14 @@ from ringback.access.permissions import PERMISSIONS, Permission, Role
 from ringback.app import create_app
 from ringback.demo.nodes import NODES
 from ringback.sessions.capture.pcap import read_capture
+from ringback.sessions.ingest.status import CollectorStatus, SenderStatus, write_collector_status
 from ringback.sessions.nodes.service import replace_nodes
 from ringback.sessions.schemas import SessionQuery
 from ringback.sessions.share.service import list_views
 from ringback.settings import load_settings
 
 HTMX = {"HX-Request": "true"}
+UNKNOWN_SENDERS = ("198.51.100.66", "2001:db8::77:66", "198.51.100.67", "198.51.100.68")
 ANY = ("talkative", "forked", "attended-transfer", "wrong-password", "private-address-in-contact", "text-message")
 
 # What is asked of each route, as NOC engineers may. {session_id} is each of ANY, {number} each entry, {token} a link.
@@ -102,17 +104,27 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masked]:
             secret = tokens.create_token(work, "noc", scopes=scopes)
             clear = tokens.create_token(work, "support", scopes=(*scopes, Permission.PERSONAL_READ))
             replace_nodes(work, "default", NODES)
+        write_collector_status(app.state.settings.data, heard(clock.now_us()))
         client.headers["Authorization"] = f"Bearer {secret}"
         calls = fill(app.state.events, clock.now_us())
         service = app.state.sessions
         query = SessionQuery(clock.now_us() - 86_400_000_000, clock.now_us(), personal=True, limit=1)
-        ids, entries, known = {}, {}, set(SECRETS) - SECRET_FREE
+        ids, entries, known = {}, {}, (set(SECRETS) - SECRET_FREE) | set(UNKNOWN_SENDERS)
         for name, call_id in calls.items():
             (row,) = service.search(replace(query, call_id=call_id)).rows
             session = service.open(row.id, ("default",), personal=True).session
             ids[name], entries[row.id] = row.id, len(session.entries)
             known |= identities(of_session(session), NODE_INFOS)
         yield Masked(client, app, ids, known, entries, clear)
+
+
+def heard(now_us: int) -> CollectorStatus:
+    """Of nodes and of others, who sent HEP or were refused."""
+    senders = [("203.0.113.10", ""), ("198.51.100.200", "102"), (UNKNOWN_SENDERS[0], "999"), (UNKNOWN_SENDERS[1], "")]
+    return CollectorStatus(
+        updated_us=now_us, senders=[SenderStatus(address, agent, 7, now_us) for address, agent in senders],
+        strangers={UNKNOWN_SENDERS[2]: 5, UNKNOWN_SENDERS[3]: 6, "203.0.113.20": 8},
+    )  # fmt: skip
 
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
@@ -255,6 +267,22 @@ def test_what_is_nobodys_is_still_shown(masked: Masked) -> None:
     page = masked.client.get(f"/sessions/{masked.ids['talkative']}").text
     assert "personal.read" in page
     assert "An administrator can grant it to you" in page
+
+
+def test_of_who_sends_to_the_collector_the_nodes_are_shown_and_others_masked(masked: Masked) -> None:
+    """A node is known by its address or its capture id; whatever else knocks may be somebody's phone."""
+    status = masked.client.get("/api/v1/status").json()["collector"]
+    assert [each["address"] for each in status["senders"]] == [
+        "203.0.113.10", "198.51.100.200", "198.51.xxx.xx", "2001:db8::xx:xx"
+    ]  # fmt: skip
+    assert status["strangers"] == {"198.51.xxx.xy": 5, "198.51.xxx.xz": 6, "203.0.113.20": 8}
+    page = masked.client.get("/capture").text
+    assert "198.51.xxx.xy (5)" in page
+    assert "Addresses of whoever is no node are masked" in page
+    clear = masked.client.get("/api/v1/status", headers={"Authorization": f"Bearer {masked.clear}"}).json()[
+        "collector"
+    ]
+    assert {each["address"] for each in clear["senders"]} | clear["strangers"].keys() >= set(UNKNOWN_SENDERS)
 
 
 def test_who_saw_people_is_told_from_who_did_not(masked: Masked) -> None:

@@ -21,7 +21,7 @@ from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import SOCKET_DROP, CollectorStatus
 from ringback.sessions.nodes.service import NodeRegister
 from ringback.sessions.options import MAX_AGE
-from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together
+from ringback.sessions.status.collectors import HostCollector, collectors, role_rows, together, without_people
 from ringback.sessions.status.store import store_status
 from ringback.web.formats import duration, number, size
 from ringback.web.templating import render
@@ -152,11 +152,14 @@ def capture_page(
 ) -> Response:
     """The whole page; its figures alone for the page that refreshes itself."""
     states = role_states(records)
+    register: NodeRegister = request.app.state.nodes
+    nodes = register(reader.environments[0])
     hosts = collectors(settings, states)
+    if not reader.sees_personal:
+        hosts = without_people(hosts, nodes)
     collector = together(hosts)
     store, store_problem = _store(events)
-    nodes: NodeRegister = request.app.state.nodes
-    names = {agent: node.name for node in nodes(reader.environments[0]) for agent in node.agents}
+    names = {agent: node.name for node in nodes for agent in node.agents}
     part = "hx-request" in request.headers
     return render(
         request,
@@ -166,6 +169,7 @@ def capture_page(
         roles=role_rows(states, hosts) if len({each.host for each in states}) > 1 else [],
         store=store,
         problems=problems(hosts, store, store_problem, states),
+        masked=not reader.sees_personal,
         lost=lost_rows(collector) if collector else [],
         names=names,
         days=days(store.segments) if store else [],

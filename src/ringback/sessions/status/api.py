@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
 from ringback import __version__, clock
@@ -18,14 +18,14 @@ from ringback.hosts.service import role_states
 from ringback.sessions.dependencies import Events
 from ringback.sessions.ingest.status import CollectorStatus
 from ringback.sessions.options import MAX_AGE
-from ringback.sessions.status.collectors import RoleRow, collectors, role_rows, together
+from ringback.sessions.status.collectors import RoleRow, collectors, role_rows, together, without_people
 from ringback.sessions.status.store import store_status
 
 router = APIRouter(prefix="/api/v1/status", tags=["status"])
 
 
 class SenderDocument(TypedDict):
-    address: str
+    address: str  # masked without personal.read, unless it or the capture id is a node's
     agent: str  # capture id; empty where packets name none
     packets: int
     last: str
@@ -57,7 +57,7 @@ class CollectorDocument(TypedDict):
     connections: int
     problem: str  # why nothing can be stored just now
     senders: list[SenderDocument]
-    strangers: dict[str, int]  # address -> what the allow-list refused
+    strangers: dict[str, int]  # address -> what the allow-list refused; masked as those of senders
 
 
 class SegmentDocument(TypedDict):
@@ -99,6 +99,7 @@ class StatusDocument(TypedDict):
 
 @router.get("")
 def read_status(
+    request: Request,
     user: Annotated[Principal, may(Permission.CAPTURE_READ)],
     events: Events,
     settings: CurrentSettings,
@@ -108,6 +109,8 @@ def read_status(
     """Rates, every counter of what was not stored, lag, disk, which host runs what, and each stored segment."""
     states = role_states(records)
     hosts = collectors(settings, states)
+    if not user.sees_personal:
+        hosts = without_people(hosts, request.app.state.nodes(user.environments[0]))
     collector = together(hosts)
     return {
         "version": __version__,

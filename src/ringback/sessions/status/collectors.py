@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -17,6 +17,8 @@ from ringback.sessions.ingest.status import (
     read_collector_status,
     status_of,
 )
+from ringback.sessions.masking.veil import Veil
+from ringback.sessions.story import NodeInfo
 from ringback.settings import Settings
 
 COLLECT = "collect"
@@ -60,6 +62,27 @@ def collectors(settings: Settings, states: Sequence[RoleState]) -> list[HostColl
     if own:
         found.append(HostCollector(host, own, own.running, own.updated_us))
     return sorted(found, key=lambda each: each.host)
+
+
+def without_people(hosts: Sequence[HostCollector], nodes: Iterable[NodeInfo]) -> list[HostCollector]:
+    """As who may not see personal data is shown them. What sends is infrastructure where its address or its capture id
+    is a node's; any other address may be somebody's phone that was pointed here, or typed by somebody."""
+    veil = Veil(nodes)
+
+    def shown(sender: SenderStatus) -> SenderStatus:
+        return sender if sender.agent in veil.agents else replace(sender, address=veil.host(sender.address))
+
+    return [
+        replace(
+            each,
+            status=replace(
+                each.status,
+                senders=[shown(sender) for sender in each.status.senders],
+                strangers={veil.host(address): count for address, count in each.status.strangers.items()},
+            ),
+        )
+        for each in hosts
+    ]
 
 
 def role_rows(states: Sequence[RoleState], hosts: Sequence[HostCollector]) -> list[RoleRow]:
