@@ -73,7 +73,8 @@ class Messages:
             count = arguments.get(message["by"])
             category = self.plural(count) if isinstance(count, int | float) else "other"
             message = message.get(category) or message["other"]
-        text = _PLACE.sub(lambda found: fill(found[1], found[2] or ""), message)
+        begin, *filled = _pieces(message)
+        text = begin[2] + "".join([fill(name, how) + after for name, how, after in filled])
         return text[:1].upper() + text[1:]
 
 
@@ -99,11 +100,15 @@ def places(message: Message) -> set[tuple[str, str]]:
 
 def keys(entity_type: str, action: str, variants: Sequence[str] = ()) -> list[str]:
     """In which order a sentence is looked for; `variants` from the closest to the farthest."""
-    found = []
-    for variant in (*variants, ""):
-        ending = f".{variant}" if variant else ""
-        found += [f"{entity_type}.{action}{ending}", f"{action}{ending}"]
-    return found
+    actions = [*(f"{action}.{variant}" for variant in variants), action]
+    return [key for each in actions for key in (f"{entity_type}.{each}", each)]
+
+
+@cache
+def _pieces(text: str) -> list[tuple[str, str, str]]:
+    """(name, how, what stands behind it) of each place of a message; the first is only what stands before all places."""
+    parts = ["", "", *_PLACE.split(text)]
+    return [(name, how or "", after) for name, how, after in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 from sqlalchemy.orm import Session
 
 from ringback.audit.models import AuditAnchor, AuditChain, AuditRecord
@@ -51,11 +51,13 @@ def record(session: Session, record_id: int) -> AuditRecord | None:
     return session.scalar(select(AuditRecord).where(AuditRecord.id == record_id))
 
 
-def tree(session: Session, root_id: int) -> Sequence[AuditRecord]:
-    """A root and everything that it led to, causes before their effects. One more than MOST_OF_A_TREE: there are more."""
+def tree(session: Session, root_id: int) -> Sequence[Row[int, int | None, int | None, str]]:
+    """Id, cause, amount and currency of a root and everything that it led to, causes before their effects. One more than
+    MOST_OF_A_TREE: there are more."""
     effects = and_(AuditRecord.root_id == root_id, AuditRecord.cause_id.is_not(None))  # as its index is
-    asked = select(AuditRecord).where(or_(AuditRecord.id == root_id, effects)).order_by(AuditRecord.id)
-    return session.scalars(asked.limit(MOST_OF_A_TREE + 1)).all()
+    asked = select(AuditRecord.id, AuditRecord.cause_id, AuditRecord.amount, AuditRecord.currency)
+    found = asked.where(or_(AuditRecord.id == root_id, effects)).order_by(AuditRecord.id)
+    return session.execute(found.limit(MOST_OF_A_TREE + 1)).all()
 
 
 def with_effects(session: Session, ids: Sequence[int]) -> set[int]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Engine
 from ringback import clock
 from ringback.access.schemas import Principal
 from ringback.audit import queries
-from ringback.audit.chain import Chain, chain_of
+from ringback.audit.chain import Chain, Link, chain_of
 from ringback.audit.models import AuditRecord
 from ringback.audit.telling import Telling, ToldRecord, sees
 from ringback.billing.entities.models import TYPES
@@ -120,17 +120,22 @@ def open_record(engine: Engine, reader: Principal, record_id: int) -> ToldRecord
 def chain(
     engine: Engine, reader: Principal, record_id: int, *, unfolded: Collection[int] = (), all_shown: bool = False
 ) -> Chain:
-    """The whole tree that the record belongs to, as far as the reader may see it. Raises RecordNotFound."""
+    """The tree that the record belongs to, as far as the reader may see it. Raises RecordNotFound."""
     with reading(engine, sees(reader)) as session:
         here = _found(queries.record(session, record_id))
-        records: Sequence[AuditRecord] = queries.tree(session, here.root_id)
-        is_cut = len(records) > queries.MOST_OF_A_TREE
-        if is_cut:
-            records = records[: queries.MOST_OF_A_TREE]
-        if here.id not in {each.id for each in records}:
-            records = sorted([*records, here], key=lambda each: each.id)
-        told = Telling(session, reader).tell(records)
-    return chain_of(record_id, told, is_cut=is_cut, unfolded=unfolded, all_shown=all_shown)
+        links = [Link(*each) for each in queries.tree(session, here.root_id)]
+        is_cut = len(links) > queries.MOST_OF_A_TREE
+        links = links[: queries.MOST_OF_A_TREE]
+        if here.id not in {each.id for each in links}:
+            links = sorted([*links, Link(here.id, here.cause_id, here.amount, here.currency)])
+
+        def tell(ids: Sequence[int]) -> list[ToldRecord]:
+            found = queries.by_ids(session, ids)
+            if len(found) < len(ids):  # trimmed since the links were read
+                raise RecordNotFound
+            return Telling(session, reader).tell(found)
+
+        return chain_of(record_id, links, tell, is_cut=is_cut, unfolded=unfolded, all_shown=all_shown)
 
 
 def chain_state(engine: Engine, environment: str) -> ChainState:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 from sqlalchemy import literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 
 from ringback import clock
 from ringback.access.masking import Kind as Mask
@@ -100,6 +100,7 @@ class Telling:
     def __init__(self, session: Session, reader: Principal, language: str = catalogue.ENGLISH) -> None:
         self._session = session
         self._reader = reader
+        self._sees_personal = reader.sees_personal
         self._messages = catalogue.messages(language)
         self._names: dict[tuple[str, str], str] = {}
         self._currencies: dict[tuple[str, str], str] = {}
@@ -152,7 +153,7 @@ class Telling:
         currency = record.currency or self._currency(record, changes)
         told = [self._told(record.entity_type, name, old, new, currency) for name, (old, new) in changes.items()]
         message = self._message(record, changes, arguments)
-        sees = self._reader.sees_personal
+        sees = self._sees_personal
         return ToldRecord(
             id=record.id,
             seq=record.seq,
@@ -284,7 +285,7 @@ class Telling:
         )
 
     def _raw(self, entity_type: str, name: str, value: Json) -> Json:
-        if self._reader.sees_personal or value is None:
+        if self._sees_personal or value is None:
             return value
         field = _field(entity_type, name)
         if field is not None:
@@ -336,7 +337,7 @@ class Telling:
         if value is None:
             return self._messages.values["nothing"]
         kind = how.removeprefix("mask-")
-        if how.startswith("mask-") and kind in _MASKS and not self._reader.sees_personal:
+        if how.startswith("mask-") and kind in _MASKS and not self._sees_personal:
             return mask(str(value), cast("Mask", kind))
         if how == "number" and isinstance(value, int | float):
             return self._messages.number(value)
@@ -352,11 +353,15 @@ class Telling:
 
     def _named(self, entity_type: str, name: str) -> str:
         """An entity's name; masked where it is personal, such as a customer's, or an account's number."""
-        described = TYPES.get(entity_type)
-        if described is None or self._reader.sees_personal or not name:
+        if self._sees_personal:
             return name
-        kind = described[described.about.title].personal if _has(described, described.about.title) else ""
-        return mask(name, cast("Mask", kind)) if kind and name != described.about.plural else name
+        described = TYPES.get(entity_type)
+        if described is None and _is_named_personally(entity_type):
+            return mask(name, "name")
+        title = _field(entity_type, described.about.title) if described else None
+        if described is None or title is None or not title.personal or name == described.about.plural:
+            return name
+        return mask(name, cast("Mask", title.personal))
 
     def _owner(self, kind: str, id_: int | None) -> Owner | None:
         if id_ is None:
@@ -434,7 +439,7 @@ def _shown_arguments(message: Message, arguments: Mapping[str, Json]) -> dict[st
 @cache
 def _field(entity_type: str, name: str) -> Field | None:
     described = TYPES.get(entity_type)
-    return described[name] if described is not None and _has(described, name) else None
+    return next((field for field in described.fields if field.name == name), None) if described else None
 
 
 @cache
@@ -442,15 +447,20 @@ def _personal_columns(entity_type: str) -> frozenset[str]:
     """Of what is tracked and no entity with pages, such as people."""
     return frozenset(
         prop.key
-        for mapper in Record.registry.mappers
-        if getattr(mapper.class_, "__entity__", "") == entity_type
+        for mapper in _mappers(entity_type)
         for prop in mapper.column_attrs
         if prop.columns[0].info.get("personal")
     )
 
 
-def _has(described: EntityType, name: str) -> bool:
-    return any(name == field.name for field in described.fields)
+@cache
+def _is_named_personally(entity_type: str) -> bool:
+    """Whether what is no entity with pages is called by personal data, as rules of traffic are."""
+    return any(mapper.class_.__named_personally__ for mapper in _mappers(entity_type))
+
+
+def _mappers(entity_type: str) -> list[Mapper[Any]]:
+    return [each for each in Record.registry.mappers if getattr(each.class_, "__entity__", "") == entity_type]
 
 
 def _money(units: int | None) -> Decimal | None:
