@@ -9,14 +9,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
+from sqlalchemy import inspect, select
+
 from ringback import clock
+from ringback.billing.entities.models import Environment
 from ringback.events import DAY_US, EventStore, EventStoreError, open_store
 from ringback.events.copying import Codec, DayReport, copy_events
-from ringback.records.tables import INSTALLATION, UNASSIGNED
+from ringback.records.engine import open_engine, reading
+from ringback.records.tables import DEFAULT_ENVIRONMENT, INSTALLATION, UNASSIGNED
+from ringback.records.wall import EVERYWHERE
 from ringback.sessions.ingest.blocks import decode_block, encode_block
 from ringback.sessions.story import Sighting
+from ringback.settings import Settings
 
 CODEC: Codec[Sighting] = Codec(decode_block, encode_block, lambda message: len(message.payload))
+
+
+def environments_of(settings: Settings) -> list[str]:
+    """Keys of all that the records know. Records of a version with one tenant know none. Raises RecordsUnavailable."""
+    engine = open_engine(settings.records_url, must_exist=True)
+    try:
+        with reading(engine, EVERYWHERE) as session:
+            if not inspect(session.connection()).has_table(Environment.__tablename__):
+                return [DEFAULT_ENVIRONMENT]
+            return list(session.scalars(select(Environment.key).order_by(Environment.key)))
+    finally:
+        engine.dispose()
 
 
 def source_name(url: str) -> str:

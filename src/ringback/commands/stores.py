@@ -78,19 +78,27 @@ def events_copy(
     ],
     today: Annotated[bool, typer.Option("--today", help="Today too: nothing writes to the source any more.")] = False,
     since: Annotated[str | None, typer.Option(metavar="DAY", help="The first day, such as 2026-11-22.")] = None,
-    environment: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Else: default.")] = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Else: all that the records of --data name.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the source is called in the target. Else by its place.")
     ] = None,
+    data: Data = None,
 ) -> None:
     """Copy sessions and log lines to another store. What is copied already is not copied again."""
     from ringback.events import EventStoreError
-    from ringback.moving import copy_between, source_name
+    from ringback.moving import copy_between, environments_of, source_name
+    from ringback.records.engine import RecordsUnavailable
 
     first = day("--since", since)
     try:
+        every = environment or environments_of(settings_of(data))
+    except RecordsUnavailable as error:
+        fail(f"{error}. The records know which environments there are; without them, name each with --environment.")
+    try:
         code = copy_between(
-            source, target, name=name or source_name(source), environments=environment or ["default"],
+            source, target, name=name or source_name(source), environments=every,
             since=first, today=today, say=say,
         )  # fmt: skip
     except EventStoreError as error:
