@@ -77,7 +77,6 @@ class Invoice(InEnvironment, Record):
     __tablename__ = "invoices"
     __table_args__ = (
         UniqueConstraint("environment", "number"),
-        CheckConstraint("state IN ('draft', 'issued', 'void')", name="state"),
         Index("ix_invoices_customer", "environment", "customer_id", "id"),
         Index("ix_invoices_due", "environment", "state", "due_on"),
     )

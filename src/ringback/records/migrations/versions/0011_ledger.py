@@ -54,7 +54,6 @@ def upgrade() -> None:
         sa.Column("noticed", sa.String(24), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("environment", sa.String(64), nullable=False),
-        sa.CheckConstraint("state IN ('draft', 'issued', 'void')", name=op.f("ck_invoices_state")),
         sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name=op.f("fk_invoices_customer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invoices")),
         sa.UniqueConstraint("environment", "number", name=op.f("uq_invoices_environment_number")),
