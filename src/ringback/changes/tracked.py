@@ -46,6 +46,7 @@ class Tracked:
     """
 
     __entity__: ClassVar[str]  # the entity's type: "customer"
+    __named_personally__: ClassVar[bool] = False  # `told_as` is personal data, of what is no entity with pages
 
     version: Mapped[int] = mapped_column(default=1)  # counted up by each change
 
