@@ -15,6 +15,7 @@ from ringback import clock
 from ringback.audit.models import AuditRecord
 from ringback.configuration.kinds import Json
 from ringback.configuration.models import ConfigurationValue
+from ringback.configuration.reader import Current
 from ringback.configuration.schemas import (
     BadValue,
     ConfigurationError,
@@ -27,7 +28,7 @@ from ringback.configuration.schemas import (
     UnknownOption,
 )
 from ringback.configuration.sealed_list import ids_of
-from ringback.records.engine import reading
+from ringback.records.engine import reading, unit_of_work
 from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
 
@@ -138,6 +139,30 @@ def test_an_environment_has_its_own_value_else_that_of_the_installation(here: Ro
     assert [(each.old_told, each.new_told) for each in entry.changes] == [("3 days", "5 days (installation)")]
     here.current.refresh()
     assert here.current.value(life, "default") == 5
+
+
+def test_what_another_version_applied_and_does_not_hold_is_told_and_can_be_left(here: Room) -> None:
+    """An environment's own value goes before the installation's; where it does not hold, that does."""
+    here.applied({LIFE: 5})
+    here.applied({LIFE: 3}, "default")
+
+    def damage(scope: str, to: str) -> None:
+        with unit_of_work(here.engine, EVERYWHERE) as work:
+            work.get_one(ConfigurationValue, (scope, LIFE)).value = to
+
+    damage("default", "99")
+    told = state(here, LIFE, "default")
+    assert (told.stored, told.source) == (5, Source.INSTALLATION)
+    assert "99 days, does not hold: The most is 30." in told.problem
+    current = Current(here.settings, here.engine)
+    assert current.refresh()
+    assert current.value(here.known.life, "default") == 5
+    damage(INSTALLATION, "77")
+    told = state(here, LIFE, "default")
+    assert (told.stored, told.source) == (7, Source.DEFAULT)
+    here.applied({LIFE: None}, "default")
+    here.applied({LIFE: None})
+    assert [state(here, LIFE, scope).problem for scope in ("default", INSTALLATION)] == ["", ""]
 
 
 def test_an_apply_needs_a_reason(here: Room) -> None:

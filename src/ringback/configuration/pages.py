@@ -16,6 +16,7 @@ from ringback import clock
 from ringback.access.dependencies import CurrentActor, RequiredUser, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.changes.schemas import Actor
 from ringback.configuration.dependencies import CurrentScope, ScopeToWrite, Service
 from ringback.configuration.kinds import Json
 from ringback.configuration.options import Option
@@ -143,11 +144,7 @@ def draft_page(request: Request, reader: Reader, service: Service, scope: Curren
 
 @router.post("/verify")
 def verify(request: Request, service: Service, scope: ScopeToWrite, actor: CurrentActor) -> Response:
-    try:
-        verification = service.verify(actor, scope)
-    except DraftChanged as error:
-        return _draft_page(request, service, scope, 409, problem=str(error))
-    return _draft_page(request, service, scope, 422 if verification.errors else 200, verification=verification)
+    return _verified(request, service, scope, actor)
 
 
 @router.post("/apply")
@@ -164,9 +161,7 @@ def apply(
     except (NotVerified, DraftChanged) as error:
         return _draft_page(request, service, scope, 409, problem=str(error))
     except ConfigurationError as error:
-        again = service.verify(actor, scope)
-        errors = {"reason": str(error)}
-        return _draft_page(request, service, scope, 422, verification=again, errors=errors, reason=reason)
+        return _verified(request, service, scope, actor, errors={"reason": str(error)}, reason=reason)
     response = RedirectResponse(_path(f"/history/{entry.id}", scope), status_code=303)
     flash(response, f"Applied: {plural(len(entry.changes), 'option')}. All processes obey within 5 seconds.")
     return response
@@ -243,6 +238,23 @@ def _group(
         fields=fields,
         problem=problem,
     )
+
+
+def _verified(
+    request: Request,
+    service: ConfigurationService,
+    scope: str,
+    actor: Actor,
+    *,
+    errors: Mapping[str, str] | None = None,
+    reason: str = "",
+) -> Response:
+    try:
+        verification = service.verify(actor, scope)
+    except DraftChanged as error:
+        return _draft_page(request, service, scope, 409, problem=str(error))
+    status = 422 if verification.errors or errors else 200
+    return _draft_page(request, service, scope, status, verification=verification, errors=errors, reason=reason)
 
 
 def _draft_page(

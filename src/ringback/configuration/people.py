@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from sqlalchemy import func, select
 
@@ -13,6 +14,7 @@ from ringback.configuration.kinds import flag, whole
 from ringback.configuration.options import Harmless, Looking, option, touches
 from ringback.configuration.reader import Current
 from ringback.records.engine import reading
+from ringback.web.formats import plural
 
 SECOND_FACTOR = option(
     "Access.Second_Factor_Required",
@@ -34,6 +36,20 @@ def policy_of(current: Current) -> Policy:
     """What holds now."""
     days = current.value(PASSWORD_MAX_AGE)
     return Policy(second_factor_required=current.value(SECOND_FACTOR), password_days=days or None)
+
+
+@touches(PASSWORD_MAX_AGE)
+def _with_old_ones(looking: Looking, old: int, new: int) -> Iterator[str]:
+    if not new or (old and new > old):
+        yield Harmless("Nobody has to change a password sooner than now.")
+        return
+    with reading(looking.records) as session:
+        able = (User.active, User.password_hash.is_not(None), User.role != Role.API)
+        due = User.password_changed_at <= looking.now - timedelta(days=new)
+        found = session.scalars(select(func.count()).where(*able, due)).one()
+    if found:
+        who = "1 person has" if found == 1 else f"{found} people have"
+        yield f"{who} a password older than {plural(new, 'day')} and can do nothing else until it is changed."
 
 
 @touches(SECOND_FACTOR)

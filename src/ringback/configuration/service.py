@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -218,12 +219,14 @@ class ConfigurationService:
             otherwise_from = option.variable if source is Source.VARIABLE else "default"
             if scope != INSTALLATION and all_have:
                 otherwise, otherwise_from = option.tell(json.loads(all_have.value)), "installation"
-            if row is not None:
+            for each in filter(None, (mine, all_have)):
                 try:
-                    stored = option.kind.check(json.loads(row.value))
-                    source = Source.APPLIED if row is mine else Source.INSTALLATION
+                    stored = option.kind.check(json.loads(each.value))
                 except ValueError as error:
-                    problem = f"What is applied, {option.tell(json.loads(row.value))}, does not hold: {error}"
+                    problem = f"What is applied, {option.tell(json.loads(each.value))}, does not hold: {error}"
+                else:
+                    row, source = each, Source.APPLIED if each is mine else Source.INSTALLATION
+                    break
             applied = applies.get(row.apply_id) if row is not None else None
             yield OptionState(
                 option=option,
@@ -359,7 +362,8 @@ class ConfigurationService:
         if scope != INSTALLATION:
             for row in queries.values(session, [INSTALLATION]):
                 if row.name == option.name:
-                    return option.kind.load(json.loads(row.value))
+                    with suppress(ValueError):  # of another version: it does not hold
+                        return option.kind.load(json.loads(row.value))
         return option.otherwise(self._settings)
 
     def _sentences(self, scope: str, name: str, old: Any, new: Any) -> list[str]:
