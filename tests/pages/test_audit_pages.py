@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_site import Site, Visit, no_sideways_scroll, prepared, serve
+from browser_site import PASSWORD, Site, Visit, no_sideways_scroll, prepared, serve
 from playwright.sync_api import Page, expect
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "audit"))
 from invoice_story import tell_invoice_story
 
+from actors import by_tester
 from audited import ANN, add_product
+from ringback.access.permissions import PERMISSIONS, Permission, Role
+from ringback.access.service import add_user
 from ringback.audit.relay import rebuild
 from ringback.changes.service import because, changing, note_on
 from ringback.records.engine import open_engine
 
 pytestmark = pytest.mark.browser
+LOGINS = [role for role in Role if role is not Role.API]
 BOTH_WIDTHS = pytest.mark.parametrize("width", [1440, 390])
 
 
@@ -28,6 +32,9 @@ def audited_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = prepared(tmp_path_factory.mktemp("audited"))
     engine = open_engine(settings.records_url)
     tell_invoice_story(engine)
+    with by_tester(engine) as work:
+        for role in LOGINS:
+            add_user(work, role, PASSWORD, role)
     with changing(engine, ANN, ("default",), reason="price list of November") as work:
         command = note_on(work, "entities.bulk", add_product(work, "Bulk"), count=300)
         with because(work, command):
@@ -141,3 +148,30 @@ def test_verification_is_started_by_a_button_and_tells_its_end(visit: Visit, aud
     page = open_page(visit, audited_site, "/audit/verification")
     page.get_by_role("button", name="Verify").click()
     expect(page.locator(".note.ok")).to_contain_text("Whole.", timeout=60_000)
+
+
+@pytest.mark.parametrize("role", LOGINS)
+def test_each_role_sees_what_it_may_of_each_page(visit: Visit, audited_site: Site, role: Role) -> None:
+    page = visit(audited_site.url + "/audit?type=customer&last=180d")
+    expect(page.locator("[name=password]")).to_be_visible()  # nobody without a login
+    page.fill("[name=name]", role)
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    rows = page.locator(".trail tbody tr")
+    expect(rows.first).to_be_visible()
+    sees_names = Permission.PERSONAL_READ in PERMISSIONS[role]
+    name = "Jerry Price" if sees_names else "Jxxxx Pxxxx"
+    expect(page.get_by_role("navigation").get_by_role("link", name="Audit log")).to_be_visible()
+    expect(rows.first).to_contain_text(f"Customer {name} is open again")
+    expect(page.locator("#name")).to_have_count(1 if sees_names else 0)
+    rows.first.locator(".said a").click()
+    expect(page.locator("h1")).to_contain_text(f"Customer {name} is open again")
+    expect(page.locator(".chain tbody tr")).to_have_count(12)
+    page.locator(".crumbs").get_by_role("link", name=name).click()
+    expect(page.locator(".tabs [aria-current]")).to_have_text("Audit log")
+    expect(rows).to_have_count(15)
+    page.goto(audited_site.url + "/audit?type=user&last=180d")  # of the installation: for who looks after people
+    expect(rows if role is Role.ADMINISTRATOR else page.locator(".state")).not_to_have_count(0)
+    page.goto(audited_site.url + "/audit/verification")
+    expect(page.get_by_role("button", name="Verify")).to_have_count(int(role is Role.ADMINISTRATOR))
+    assert ("Jerry" in page.goto(audited_site.url + "/customers/1/audit").text()) is sees_names  # type: ignore[union-attr]
