@@ -7,8 +7,9 @@ from itertools import count
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import undefer_group
 
-from ringback.billing.entities.fields import EntityType
+from ringback.billing.entities.fields import SECRETS, EntityType
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.service import Given, change, create, delete
 from ringback.changes.schemas import Actor
@@ -65,8 +66,9 @@ class World:
             delete(work, TYPES[name], self.of(work, TYPES[name], id_), id_, version)
 
     def read(self, name: str, id_: int) -> Any:
+        """Whole, with its secrets."""
         with reading(self.engine, self.environments(name)) as session:
-            found: Any = session.get_one(TYPES[name].model, id_)
+            found: Any = session.get_one(TYPES[name].model, id_, options=[undefer_group(SECRETS)])
             return found
 
     def of(self, work: UnitOfWork, kind: EntityType, id_: int) -> str:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from sqlalchemy import Engine, delete, insert, select, text, update
 
-from goods import ANN, BOB, HOME, NAMES, World, changed
+from goods import ANN, BOB, NAMES, World, changed
 from ringback.audit.models import AuditRecord
 from ringback.billing.entities.errors import EntityErrors, EntityNotFound, InUse, StaleVersion
 from ringback.billing.entities.fields import Kind, describe
 from ringback.billing.entities.models import ENTITIES, TYPES
+from ringback.billing.entities.queries import ListQuery, page, titles
 from ringback.billing.entities.service import create
+from ringback.billing.entities.tables import cells
 from ringback.billing.entities.values import plain, read
 from ringback.changes.schemas import SECRET
 from ringback.changes.service import changing
 from ringback.changes.tracked import UntrackedChange, tracked_tables
 from ringback.records.engine import reading
+from ringback.records.secrets import SecretsUnavailable, ring
 from ringback.records.wall import EVERYWHERE
 
 every = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture
-def world(engine: Engine) -> World:
-    return World(engine)
 
 
 def records(engine: Engine, name: str, id_: int) -> list[AuditRecord]:
@@ -73,6 +74,7 @@ def test_an_entity_lives(world: World, name: str) -> None:
     with reading(world.engine, EVERYWHERE) as session:
         assert session.get(kind.model, id_) is None
     assert records(world.engine, name, id_)[-1].action == "deleted"
+    assert world.make(name) > id_, "its audit log is nobody else's"
 
 
 @every
@@ -96,8 +98,10 @@ def test_a_stale_change_is_told_what_others_did(world: World, name: str) -> None
 @every
 def test_all_that_is_wrong_is_told_at_once(world: World, name: str) -> None:
     kind = TYPES[name]
+    with reading(world.engine, EVERYWHERE) as session:
+        there = set(session.scalars(select(kind.model.id)))
     with pytest.raises(EntityErrors) as caught, changing(world.engine, ANN, world.environments(name)) as work:
-        create(work, kind, HOME, {"no_such_field": 1})
+        create(work, kind, world.environment, {"no_such_field": 1})
     needed = {field.name for field in kind.fields if field.needed}
     assert {"no_such_field", *needed} <= caught.value.errors.keys()
     assert all(sentence.endswith(".") for sentence in caught.value.errors.values())
@@ -106,10 +110,10 @@ def test_all_that_is_wrong_is_told_at_once(world: World, name: str) -> None:
         if field.kind is not Kind.LINK and not field.kept:
             wrong[field.name] = {"a": 1j} if field.kind is Kind.PAIRS else object()
     with pytest.raises(EntityErrors) as caught, changing(world.engine, ANN, world.environments(name)) as work:
-        create(work, kind, HOME, wrong)
+        create(work, kind, world.environment, wrong)
     assert wrong.keys() <= caught.value.errors.keys()
     with reading(world.engine, EVERYWHERE) as session:
-        assert session.scalars(select(kind.model).where(kind.model.environment != HOME)).all() == []
+        assert set(session.scalars(select(kind.model.id))) == there
 
 
 @every
@@ -152,9 +156,7 @@ def test_no_two_are_the_same(world: World, name: str) -> None:
 
 @every
 def test_a_link_leads_to_what_there_is_here(world: World, name: str) -> None:
-    with changing(world.engine, ANN, EVERYWHERE) as work:
-        create(work, TYPES["environment"], "", world.given("environment", key="elsewhere"))
-    elsewhere = World(world.engine, "elsewhere")
+    elsewhere = World(world.engine, f"{world.environment}-elsewhere")
     for field in TYPES[name].fields:
         if not field.links_to:
             continue
@@ -236,7 +238,7 @@ def test_no_statement_goes_past_the_audit_log(world: World, name: str) -> None:
         with pytest.raises(UntrackedChange), changing(world.engine, ANN, EVERYWHERE) as work:
             work.execute(statement)
     with pytest.raises(UntrackedChange), changing(world.engine, ANN, EVERYWHERE) as work:
-        work.execute(insert(model), [{"environment": HOME, column: "x"}])
+        work.execute(insert(model), [{"environment": world.environment, column: "x"}])
     with pytest.raises(UntrackedChange), changing(world.engine, ANN, EVERYWHERE) as work:
         work.connection().exec_driver_sql(f"DELETE FROM {table.name}")
     assert world.read(name, id_).version == 1
@@ -251,6 +253,7 @@ def test_secrets_are_sealed_and_in_no_record(world: World, name: str) -> None:
     if not secrets:
         return
     row = world.read(name, id_)
+    assert [getattr(row, field.name) for field in secrets] == list(given.values())
     world.change(name, id_, {field.api: "999999" for field in secrets})
     table: Any = kind.model.__table__
     columns = [table.c[field.name] for field in secrets]
@@ -258,11 +261,59 @@ def test_secrets_are_sealed_and_in_no_record(world: World, name: str) -> None:
         stored = connection.exec_driver_sql(
             f"SELECT {', '.join(column.name for column in columns)} FROM {table.name} WHERE id = {id_}"
         ).one()
-    for field, at_rest in zip(secrets, stored, strict=True):
-        assert getattr(row, field.name) == given[field.api]
+    for at_rest in stored:
         assert at_rest.startswith("s1:")
         assert "999999" not in at_rest
     for record in records(world.engine, name, id_):
         told = orjson.loads(record.changes)
         assert not {"999999", *given.values()} & set(record.changes.split('"'))
         assert all(SECRET in told[field.name] for field in secrets)
+
+
+@every
+def test_lists_links_and_changes_of_others_fields_open_no_secret(world: World, name: str, tmp_path: Path) -> None:
+    """With the key they were sealed with out of reach, only what is about them does not go on."""
+    kind = TYPES[name]
+    secret = next((field for field in kind.fields if field.secret), None)
+    if secret is None:
+        return
+    id_ = world.make(name, **{secret.api: "57125712"})
+    with other_key(tmp_path), reading(world.engine, (world.environment,)) as session:
+        found = page(session, kind, ListQuery(), sees_personal=True).rows
+        assert list(cells(session, kind, found, sees_personal=True))
+        assert titles(session, kind, [id_])
+        world.change(name, id_, changed(name, world))
+        with pytest.raises(SecretsUnavailable):
+            getattr(session.get_one(kind.model, id_), secret.name)
+    world.change(name, id_, {secret.api: None})
+    assert orjson.loads(records(world.engine, name, id_)[-1].changes) == {secret.name: [SECRET, None]}
+
+
+@pytest.mark.parametrize("name", ["account", "cpe", "sim_card"])
+def test_a_secret_that_was_not_read_is_told_right_when_it_changes(world: World, name: str) -> None:
+    kind = TYPES[name]
+    first, *_ = [field for field in kind.fields if field.secret]
+    id_ = world.make(name, **{first.api: "11111111"})
+    for new, told in (
+        ("11111111", None),
+        ("22222222", [SECRET, SECRET]),
+        (None, [SECRET, None]),
+        ("3", [None, SECRET]),
+    ):
+        with changing(world.engine, ANN, (world.environment,)) as work:
+            setattr(work.get_one(kind.model, id_), first.name, new)
+        last = records(world.engine, name, id_)[-1]
+        assert (orjson.loads(last.changes) if told else last.action) == ({first.name: told} if told else "created")
+    world.delete(name, id_)
+    assert orjson.loads(records(world.engine, name, id_)[-1].changes)[first.name] == [SECRET, None]
+
+
+@contextmanager
+def other_key(folder: Path) -> Iterator[None]:
+    was = ring._path
+    ring.use(folder / "another.key")
+    try:
+        yield
+    finally:
+        assert was
+        ring.use(was)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import func, select
 
-from goods import ANN, HOME, NAMES, World, changed
+from goods import ANN, NAMES, World, changed
 from ringback.audit.models import AuditRecord
 from ringback.billing.entities.errors import WHOLE, EntityErrors, OtherCount
 from ringback.billing.entities.many import BULK, IMPORTED, Bulk, Import, Outcome, Report
@@ -24,11 +24,6 @@ from ringback.records.engine import reading
 from ringback.records.wall import EVERYWHERE
 
 every_type = pytest.mark.parametrize("name", [name for name in NAMES if name != "environment"])
-
-
-@pytest.fixture
-def world(engine: Engine) -> World:
-    return World(engine)
 
 
 def file(folder: Path, lines: list[dict[str, object]]) -> Path:
@@ -45,18 +40,18 @@ def imported(
 ) -> tuple[Report, list[Outcome]]:
     report = Report(dry_run)
     kind = TYPES[name]
-    one = Import(world.engine, ANN, HOME, kind, "", sees, read_csv(kind, path), path.name)
+    one = Import(world.engine, ANN, world.environment, kind, "", sees, read_csv(kind, path), path.name)
     return report, list(one.outcomes(report, all_or_nothing=all_or_nothing))
 
 
-def count(engine: Engine, model: Any) -> int:
-    with reading(engine, EVERYWHERE) as session:
+def count(world: World, model: Any) -> int:
+    with reading(world.engine, (world.environment,)) as session:
         return session.scalar(select(func.count()).select_from(model)) or 0
 
 
-def exported(engine: Engine, name: str, **more: Any) -> str:
+def exported(world: World, name: str, **more: Any) -> str:
     kind = TYPES[name]
-    with reading(engine, (HOME,)) as session:
+    with reading(world.engine, (world.environment,)) as session:
         found = every(session, kind, ListQuery(), sees_personal=True)
         return "".join(write_csv(kind, cells(session, kind, found, sees_personal=more.get("sees", True))))
 
@@ -65,14 +60,14 @@ def exported(engine: Engine, name: str, **more: Any) -> str:
 def test_a_file_is_tried_and_then_imported(world: World, name: str, tmp_path: Path) -> None:
     kind = TYPES[name]
     lines = [world.given(name) for _ in range(3)]
-    there = count(world.engine, kind.model)
+    there = count(world, kind.model)
     path = file(tmp_path, lines)
     report, outcomes = imported(world, name, path, dry_run=True)
     assert [(each.row, each.status, each.id) for each in outcomes] == [(n, "created", None) for n in (1, 2, 3)], (
         outcomes
     )
     assert not report.applied
-    assert count(world.engine, kind.model) == there
+    assert count(world, kind.model) == there
     report, outcomes = imported(world, name, path)
     assert (report.applied, report.counts) == (True, {"created": 3})
     ids = [each.id for each in outcomes]
@@ -97,7 +92,7 @@ def test_what_is_exported_can_be_imported(world: World, name: str, tmp_path: Pat
     for _ in range(2):
         world.make(name)
     path = tmp_path / "out.csv"
-    written = exported(world.engine, name)
+    written = exported(world, name)
     path.write_text(written, encoding="utf-8", newline="")
     rows = list(csv.reader(io.StringIO(written, newline="")))
     assert rows[0] == header(TYPES[name])
@@ -117,10 +112,10 @@ def test_a_row_that_will_not_do_says_why(world: World, tmp_path: Path) -> None:
     assert outcomes[2].errors == {"product_id": "There is no product No such."}
     assert "amount such as" in outcomes[3].errors["credit_limit"]
     assert not report.applied, "all or nothing"
-    assert count(world.engine, TYPES["account"].model) == 1
+    assert count(world, TYPES["account"].model) == 1
     report, outcomes = imported(world, "account", path, all_or_nothing=False)
     assert (report.applied, report.counts) == (True, {"created": 1, "refused": 3})
-    assert count(world.engine, TYPES["account"].model) == 2
+    assert count(world, TYPES["account"].model) == 2
 
 
 def test_links_are_given_by_id_or_by_name(world: World, tmp_path: Path) -> None:
@@ -180,12 +175,12 @@ def test_no_cell_is_a_formula(world: World, tmp_path: Path) -> None:
     texts = ["=1+1", "+1", "-1", "@A1", '=HYPERLINK("https://evil.example")']
     for text in texts:
         world.make("tariff", description=text)
-    read = list(csv.reader(io.StringIO(exported(world.engine, "tariff"))))
+    read = list(csv.reader(io.StringIO(exported(world, "tariff"))))
     column = read[0].index("description")
     assert sorted(row[column] for row in read[1:]) == sorted(f"'{text}" for text in texts)
     kind = TYPES["tariff"]
     path = tmp_path / "x.xlsx"
-    with reading(world.engine, (HOME,)) as session, path.open("wb") as out:
+    with reading(world.engine, (world.environment,)) as session, path.open("wb") as out:
         rows = cells(session, kind, every(session, kind, ListQuery(), sees_personal=True), sees_personal=True)
         write_xlsx(kind, rows, out, tmp_path)
     sheet = zipfile.ZipFile(path).read("xl/worksheets/sheet1.xml").decode()
@@ -197,11 +192,11 @@ def test_who_sees_no_personal_data_exports_masks(world: World, tmp_path: Path) -
     id_ = world.make("customer", name="Jerry Price", phone="+1 210 335 5787")
     world.make("account", i_customer=id_, id="12103355787")
     for name in ("customer", "account"):
-        text = exported(world.engine, name, sees=False)
+        text = exported(world, name, sees=False)
         for part in ("Jerry Price", "12103355787", "335 5787", "example.net" if name == "account" else "Likes tea"):
             assert part not in text
     path = tmp_path / "masked.csv"
-    path.write_text(exported(world.engine, "customer", sees=False), newline="")
+    path.write_text(exported(world, "customer", sees=False), newline="")
     before = plain(world.read("customer", id_).version)
     imported(world, "customer", path, all_or_nothing=False, sees=False)
     assert world.read("customer", id_).version == before, "masks that come back change nothing"
@@ -215,7 +210,7 @@ def test_many_are_changed_and_deleted_at_once(world: World, name: str) -> None:
 
     def bulk(query: ListQuery, count_: int, given: dict[str, object] | None, *, dry_run: bool = False) -> list[str]:
         report = Report(dry_run)
-        work = Bulk(world.engine, ANN, HOME, kind, "", True, query, count_, given)
+        work = Bulk(world.engine, ANN, world.environment, kind, "", True, query, count_, given)
         found = list(work.outcomes(report))
         assert all(not each.errors for each in found), found
         return [each.status for each in found]
@@ -241,14 +236,14 @@ def test_bulk_refuses_what_is_one_entitys(world: World) -> None:
     id_ = world.make("account")
     for given in ({"id": "1"}, {"i_customer": 1}, {}):
         with pytest.raises(EntityErrors):
-            next(iter(Bulk(world.engine, ANN, HOME, TYPES["account"], "", True, ListQuery(ids=[id_]), 1, given)
+            next(iter(Bulk(world.engine, ANN, world.environment, TYPES["account"], "", True, ListQuery(ids=[id_]), 1, given)
                       .outcomes(Report(False))))  # fmt: skip
 
 
 def test_bulk_does_what_can_be_done(world: World) -> None:
     used, free = world.one("account"), world.make("account")
     world.make("did_number", state="assigned", i_account=used)
-    work = Bulk(world.engine, ANN, HOME, TYPES["account"], "", True, ListQuery(), 2, None)
+    work = Bulk(world.engine, ANN, world.environment, TYPES["account"], "", True, ListQuery(), 2, None)
     report = Report(False)
     by_id = {each.id: each for each in work.outcomes(report)}
     assert (by_id[used].status, by_id[free].status) == ("refused", "deleted")
@@ -270,7 +265,7 @@ def test_a_hundred_thousand_rows_take_no_more_memory(world: World, tmp_path: Pat
         text.writelines(lines())
     kind = TYPES["tariff"]
     report = Report(True)
-    found = Import(world.engine, ANN, HOME, kind, "", True, read_csv(kind, path)).outcomes(report)
+    found = Import(world.engine, ANN, world.environment, kind, "", True, read_csv(kind, path)).outcomes(report)
     tracemalloc.start()
     peaks = []
     for number, _ in enumerate(found, 1):
@@ -283,5 +278,5 @@ def test_a_hundred_thousand_rows_take_no_more_memory(world: World, tmp_path: Pat
 
 def test_find_is_by_id(world: World) -> None:
     id_ = world.make("tariff")
-    with reading(world.engine, (HOME,)) as session:
+    with reading(world.engine, (world.environment,)) as session:
         assert find(session, TYPES["tariff"], id_).id == id_

@@ -17,11 +17,6 @@ from ringback.changes.service import changing
 from ringback.records.engine import reading
 
 
-@pytest.fixture
-def world(engine: Engine) -> World:
-    return World(engine)
-
-
 def refused(world: World, name: str, id_: int | None = None, /, **given: object) -> dict[str, str]:
     do = partial(world.make, name, **given) if id_ is None else partial(world.change, name, id_, given)
     with pytest.raises(EntityErrors) as caught:
@@ -181,8 +176,8 @@ def test_a_sender_is_one_nodes_and_goes_with_it(world: World) -> None:
     assert "at least one" in refused(world, "node", agents=[], addresses=[])["addresses"]
     world.change("node", edge, {"agents": ["7"]})
     core = world.make("node", agents=["102"])
-    with reading(world.engine, (HOME,)) as session:
-        assert owners(session, HOME, "agent", ["7", "101", "102"]) == {
+    with reading(world.engine, (world.environment,)) as session:
+        assert owners(session, world.environment, "agent", ["7", "101", "102"]) == {
             "7": (edge, "edge"),
             "102": (core, world.read("node", core).name),
         }

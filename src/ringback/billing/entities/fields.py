@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import JSON, BigInteger, Boolean, Date, ForeignKey, String, Text, inspect
+from sqlalchemy import JSON, BigInteger, Boolean, Date, ForeignKey, String, Text, event, inspect
 from sqlalchemy.orm import Mapped, MappedColumn, Mapper, mapped_column
 
 from ringback.access.permissions import Permission
@@ -52,6 +52,8 @@ _PYTHON: dict[Kind, type] = {
     Kind.WORDS: list, Kind.PAIRS: dict,
 }  # fmt: skip
 
+
+SECRETS = "secrets"  # the columns that are read only when one of them is asked for, all at once
 
 EMPTY: dict[Kind, Callable[[], Any]] = {
     Kind.TEXT: str,
@@ -179,6 +181,13 @@ class Entity(InEnvironment, Tracked, Record):
         return str(getattr(self, self.about.title) or "")
 
 
+@event.listens_for(Entity, "attribute_instrument", propagate=True)
+def _read_before_it_is_set(_model: type[Entity], _name: str, attribute: Any) -> None:
+    """A secret is not read with its entity; the fact of its change tells whether there was one."""
+    if any(column.info.get("secret") for column in getattr(attribute.property, "columns", ())):
+        event.listen(attribute, "set", lambda *_: None, active_history=True)
+
+
 def text(label: str, length: int = 255, *, required: bool = False, **flags: Any) -> MappedColumn[Any]:
     return _column(Field("", label, Kind.TEXT, required=required, length=length, **flags), String(length))
 
@@ -242,9 +251,9 @@ def pairs(label: str, **flags: Any) -> MappedColumn[Any]:
 
 
 def secret(label: str, what: str, length: int = 255, **flags: Any) -> MappedColumn[Any]:
-    """`what`: "table.column", to which the sealed value is bound."""
+    """`what`: "table.column", to which the sealed value is bound. Read, and opened, when it is asked for: lists do not."""
     field = Field("", label, Kind.SECRET, length=length, **flags)
-    return _column(field, Sealed(what), info={"secret": True})
+    return _column(field, Sealed(what), info={"secret": True}, deferred=True, deferred_group=SECRETS)
 
 
 @cache
@@ -260,14 +269,15 @@ def describe(model: type[Entity]) -> EntityType:
 
 
 def _column(field: Field, type_: Any, *, info: dict[str, Any] | None = None, **more: Any) -> MappedColumn[Any]:
-    """Texts that are not given are empty, other values None; a required column is NOT NULL."""
+    """Texts that are not given are empty, other values None; a required column is NOT NULL. What the product keeps itself
+    has a record of its own, such as xDRs: it is no tracked change of the entity."""
     empty = EMPTY.get(field.kind)
     default = field.default if field.default is not None else empty() if empty else None
     return mapped_column(
         type_,
         nullable=not field.required and default is None,
         default=empty if empty and field.default is None else default,
-        info={"field": field, **(info or {})},
+        info={"field": field, **({"untracked": True} if field.kept else {}), **(info or {})},
         **more,
     )
 

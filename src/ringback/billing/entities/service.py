@@ -7,7 +7,6 @@ is checked before anything is written, and all that is wrong is told at once (`E
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -300,24 +299,3 @@ def _a(label: str) -> str:
 
 def _listed(texts: list[str]) -> str:
     return ", ".join(texts[:-1]) + (" and " if len(texts) > 1 else "") + texts[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Related:
-    """A list that belongs to an entity: the accounts of a customer."""
-
-    kind: EntityType
-    field: Field  # of the others, that links to it
-    count: int  # MOST_COUNTED where there are more
-
-
-def related(session: Session, kind: EntityType, row: Entity) -> list[Related]:
-    """In the order of the types; with a count of 0 where there are none."""
-    found = []
-    for other in TYPES.values():
-        for field in other.fields:
-            if field.links_to == kind.name:
-                some = select(other.model.id).where(getattr(other.model, field.name) == row.id).limit(MOST_COUNTED)
-                count = session.scalar(select(func.count()).select_from(some.subquery())) or 0
-                found.append(Related(other, field, count))
-    return found

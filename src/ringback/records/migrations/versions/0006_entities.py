@@ -35,6 +35,7 @@ _TABLES = (  # those that others refer to last
 )
 _COLUMNS = ("hostname", "agents", "addresses", "active", "version")  # that nodes get
 _NOT_OURS = ("unassigned", "installation")
+_IDS_ONCE: dict[str, Any] = {"sqlite_autoincrement": True}
 
 
 def upgrade() -> None:
@@ -291,7 +292,7 @@ def downgrade() -> None:
 
 
 def _create(table: str, *columns: Any) -> None:
-    """With what every entity has."""
+    """With what every entity has. SQLite, too, gives no id a second time: audit records name entities by it."""
     op.create_table(
         table,
         sa.Column("id", _ID, nullable=False),
@@ -300,6 +301,7 @@ def _create(table: str, *columns: Any) -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         *columns,
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
+        **_IDS_ONCE,
     )
 
 
@@ -360,7 +362,7 @@ def _upgrade_nodes() -> None:
 
 
 def _add_columns() -> None:
-    with op.batch_alter_table("nodes") as batch:
+    with op.batch_alter_table("nodes", table_kwargs=_IDS_ONCE) as batch:
         batch.alter_column("kind", existing_type=sa.String(16), type_=sa.String(32), existing_nullable=False)
         batch.alter_column("changed_at", new_column_name="created_at", existing_type=_TIME, existing_nullable=False)
         batch.add_column(sa.Column("hostname", sa.String(255), nullable=False, server_default=""))
@@ -368,7 +370,7 @@ def _add_columns() -> None:
         batch.add_column(sa.Column("addresses", sa.JSON(), nullable=False, server_default="[]"))
         batch.add_column(sa.Column("active", sa.Boolean(), nullable=False, server_default=sa.true()))
         batch.add_column(sa.Column("version", sa.BigInteger(), nullable=False, server_default="1"))
-    with op.batch_alter_table("nodes") as batch:
+    with op.batch_alter_table("nodes", table_kwargs=_IDS_ONCE) as batch:
         for name in _COLUMNS:
             batch.alter_column(name, server_default=None)
 
