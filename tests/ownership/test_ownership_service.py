@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from databases import at_once
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.audit.models import AuditRecord
+from ringback.audit.telling import Telling
+from ringback.billing.entities import service as entities
+from ringback.billing.entities.errors import InUse
+from ringback.billing.entities.models import TYPES, Environment
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing, do_changing
 from ringback.records.engine import UnitOfWork, reading
@@ -188,9 +194,8 @@ def test_a_node_named_by_its_name_stands_for_what_it_sends_from_when_the_rule_wa
             replace_nodes(work, "default", [NodeForm("Edge-1", "edge", True, "", agents, ("192.0.2.1",))])
 
     register("101")
-    rule = service.checked(
-        RuleForm("node", "edge-1", "default"), service.environments(engine), service.senders_of_nodes(engine)
-    )
+    with changing(engine, ADMIN, EVERYWHERE) as work:
+        rule = service.checked(RuleForm("node", "edge-1", "default"), *service.known(work))
     assert rule.senders == ("101", "192.0.2.1")
     put(engine, rule)
     assert list_rules(engine).rules[0].stale is False
@@ -201,7 +206,7 @@ def test_a_node_named_by_its_name_stands_for_what_it_sends_from_when_the_rule_wa
 
 
 def test_two_nodes_of_one_name_are_told_apart_by_the_environment() -> None:
-    senders: service.Senders = {"edge": {"a": ("101",), "b": ("102",)}}
+    senders: dict[str, dict[str, tuple[str, ...]]] = {"edge": {"a": ("101",), "b": ("102",)}}
     known = {"a": "A", "b": "B", "c": "C"}
     assert service.checked(RuleForm("node", "edge", "b"), known, senders).senders == ("102",)
     with pytest.raises(RuleError, match="Nodes of a, b are called edge"):
@@ -225,3 +230,66 @@ def test_what_would_become_of_traffic(engine: Engine, records_url: str) -> None:
     assert verdict(node="101", source="192.0.2.1:5060") == (3, "c")
     assert verdict(destination="192.0.2.1") == (4, "c")
     assert verdict() == verdict(source="nonsense", node=" ", sender="<>") == (None, "unassigned")
+
+
+def test_an_environment_that_a_rule_names_is_not_deleted(engine: Engine) -> None:
+    kind = TYPES["environment"]
+    with changing(engine, ADMIN, EVERYWHERE) as work:
+        tenant = entities.create(
+            work, kind, "", {"key": "c", "name": "Tenant c", "currency": "USD", "time_zone": "UTC"}
+        )
+    assert isinstance(tenant, Environment)
+    put(engine, A, C, REST)
+    with reading(engine, EVERYWHERE) as session:
+        (use,) = service.rules_naming(session, tenant)
+    assert (str(use), use.path, use.api) == ("1 rule of traffic", "environments/traffic?q=c", "traffic-rules")
+    put(engine, A, REST)
+    with reading(engine, EVERYWHERE) as session:
+        assert service.rules_naming(session, tenant) == []
+
+
+def test_no_rule_comes_while_its_environment_goes(engine: Engine) -> None:
+    """Of who deletes it and who names it in a rule one is refused, whoever comes first."""
+    kind = TYPES["environment"]
+    with changing(engine, ADMIN, EVERYWHERE) as work:
+        given = {"key": "c", "name": "Tenant c", "currency": "USD", "time_zone": "UTC"}
+        tenant = entities.create(work, kind, "", given).id
+    version = list_rules(engine).version
+
+    def delete() -> str:
+        try:
+            do_changing(engine, ADMIN, EVERYWHERE, lambda work: entities.delete(work, kind, "c", tenant))
+        except InUse:
+            return "kept"
+        return "deleted"
+
+    def name_it() -> str:
+        def add(work: UnitOfWork) -> None:
+            rule = service.checked(RuleForm("domain", "c.example", "c"), *service.known(work))
+            add_rule(work, version, rule)
+
+        try:
+            do_changing(engine, ADMIN, EVERYWHERE, add)
+        except RuleError as error:
+            return f"refused: {error.field}"
+        return "named"
+
+    assert at_once(delete, name_it) in (["kept", "named"], ["deleted", "refused: environment"])
+
+
+def test_who_may_not_see_personal_data_reads_no_rule_in_the_audit_log(engine: Engine) -> None:
+    """A rule is an address or a number of somebody: in the changes, the sentence and the name."""
+    put(engine, Rule("account", "12103355787", "a"), Rule("node", "edge", "a", ("101", "198.51.100.23")), REST)
+    put(engine, Rule("account", "12103355788", "a"), REST)
+
+    def read(*permissions: Permission) -> str:
+        reader = Principal("user", "ada", ("default",), frozenset(permissions), 1, everywhere=True)
+        with reading(engine, EVERYWHERE) as session:
+            return repr(Telling(session, reader).tell(session.scalars(select(AuditRecord)).all()))
+
+    masked, clear = read(Permission.AUDIT_READ), read(Permission.AUDIT_READ, Permission.PERSONAL_READ)
+    for one in ("12103355787", "12103355788", "198.51.100.23"):
+        assert one in clear
+        assert one not in masked
+    assert "A rule of traffic was added: account 12103355788 is of a." in clear
+    assert "A rule of traffic was added: axxxxxx xxxxxxxxxxx is of a." in masked

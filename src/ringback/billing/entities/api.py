@@ -85,7 +85,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(409, str(error), title="Changed meanwhile", field="version", more=more)
         case InUse():
             uses = [
-                {"type": use.type, "count": use.count, "url": _list_url(use.path, use.filter, error)}
+                {"type": use.type, "count": use.count, "url": _list_url(use.api or use.path, use.filter, error)}
                 for use in error.uses
             ]
             return Problem(409, str(error), title="In use", more={"uses": uses})

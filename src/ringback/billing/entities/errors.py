@@ -56,6 +56,7 @@ class Use:
     count: int
     path: str  # of their list
     filter: str  # API name of the field of that list that names the other
+    api: str = ""  # path of the list in the API, where it is another one
 
     def __str__(self) -> str:
         return f"{self.count} {self.label}"

@@ -12,6 +12,7 @@ from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.changes.service import do_changing
 from ringback.problem import Problem
+from ringback.records.engine import UnitOfWork
 from ringback.records.wall import EVERYWHERE
 from ringback.sessions.ownership import service
 from ringback.sessions.ownership.dependencies import RulesInForce
@@ -74,17 +75,20 @@ def write_rules(
     body: RulesDocument, user: Administrator, records: Records, actor: CurrentActor, in_force: RulesInForce
 ) -> RulesDocument:
     """The whole list at once, all or nothing. What is stored stays where it is; collectors follow within 5 s."""
-    known, senders = service.environments(records), service.senders_of_nodes(records)
-    rules = []
-    for place, each in enumerate(body.rules):
-        try:
-            rules.append(service.checked(RuleForm(each.kind, each.value, each.environment), known, senders))
-        except RuleError as error:
-            raise _refused(error, f"rules[{place}].{error.field}") from error
+
+    def change(work: UnitOfWork) -> None:
+        known, rules = service.known(work), []
+        for place, each in enumerate(body.rules):
+            try:
+                rules.append(service.checked(RuleForm(each.kind, each.value, each.environment), *known))
+            except RuleError as error:
+                raise RuleError(f"rules[{place}].{error.field}", error.reason) from error
+        service.replace_rules(work, body.version, rules)
+
     try:
-        do_changing(records, actor, EVERYWHERE, lambda work: service.replace_rules(work, body.version, rules))
+        do_changing(records, actor, EVERYWHERE, change)
     except RuleError as error:
-        raise _refused(error, error.field) from error
+        raise Problem(422, error.reason, title="The rules cannot be kept", field=error.field) from error
     except RulesChanged as error:
         raise Problem(409, str(error), title="Changed meanwhile", field="version") from error
     in_force.forget()
@@ -101,10 +105,6 @@ def try_rules(body: EvidenceDocument, user: Administrator, in_force: RulesInForc
         rule=RuleDocument(kind=rule.kind, value=rule.value, environment=rule.environment) if rule else None,
         environment=verdict.environment,
     )
-
-
-def _refused(error: RuleError, field: str) -> Problem:
-    return Problem(422, error.reason, title="The rules cannot be kept", field=field)
 
 
 def _document(found: RuleList) -> RulesDocument:

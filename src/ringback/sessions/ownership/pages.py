@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy import Engine
 from starlette.responses import RedirectResponse, Response
 
@@ -58,14 +58,52 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Doing:
-    """Of a request that changes the rules."""
+class _Changing:
+    """What every change of the rules comes with."""
 
     request: Request
     records: Engine
     events: EventStore
     actor: Actor
     in_force: RuleRegister
+    version: str  # of the list that it was made for
+
+    def make(self, change: Callable[[UnitOfWork], str], view: _View) -> Response:
+        """Back to the list where it was done; the form again, with what is wrong, where it was not. `change` says what
+        was done."""
+        response = RedirectResponse(PATH, status_code=303)
+        try:
+            done = do_changing(self.records, self.actor, EVERYWHERE, change)
+        except RuleError as error:
+            view.errors, view.status = {error.field: error.reason}, 400
+            return _page(self.request, self.records, self.events, self.in_force, view)
+        except (RuleNotFound, RulesChanged) as error:
+            flash(response, str(error), "warn")
+            return response
+        self.in_force.forget()
+        flash(response, done)
+        return response
+
+
+def _changing(
+    request: Request,
+    reader: Administrator,
+    records: Records,
+    events: Events,
+    actor: CurrentActor,
+    in_force: RulesInForce,
+    version: Text,
+) -> _Changing:
+    return _Changing(request, records, events, actor, in_force, version)
+
+
+def _typed(kind: Text = "", value: Text = "", environment: Text = "") -> RuleForm:
+    return RuleForm(kind, value, environment)
+
+
+Changing = Annotated[_Changing, Depends(_changing)]
+Typed = Annotated[RuleForm, Depends(_typed)]
+RuleId = Annotated[int, Form()]
 
 
 @router.get("")
@@ -93,111 +131,47 @@ def traffic_page(
 
 
 @router.post("")
-def add(
-    request: Request,
-    reader: Administrator,
-    records: Records,
-    events: Events,
-    actor: CurrentActor,
-    in_force: RulesInForce,
-    version: Text,
-    kind: Text = "",
-    value: Text = "",
-    environment: Text = "",
-    sender: Text = "",
-) -> Response:
+def add(changing: Changing, form: Typed, sender: Text = "") -> Response:
     """`sender` is set where the rule was made of an unassigned sender."""
-    form = RuleForm(kind, value, environment)
 
-    def change(work: UnitOfWork, rule: Rule) -> str:
-        place = service.add_rule(work, version, rule)
+    def change(work: UnitOfWork) -> str:
+        rule = service.checked(form, *service.known(work))
+        place = service.add_rule(work, changing.version, rule)
         return f"{_told(rule)} comes to {rule.environment} from now on: the {service.ordinal(place)} rule."
 
-    return _changed(_Doing(request, records, events, actor, in_force), change, form, _View(form=form, sender=sender))
+    return changing.make(change, _View(form=form, sender=sender))
 
 
 @router.post("/change")
 def change_one(
-    request: Request,
-    reader: Administrator,
-    records: Records,
-    events: Events,
-    actor: CurrentActor,
-    in_force: RulesInForce,
-    version: Text,
-    rule: Annotated[int, Form()],
-    kind: Text = "",
-    value: Text = "",
-    environment: Text = "",
-    place: Annotated[int, Form(ge=0, le=100_000)] = 0,
+    changing: Changing, form: Typed, rule: RuleId, place: Annotated[int, Form(ge=0, le=100_000)] = 0
 ) -> Response:
     """Also to another place, where one is given."""
-    form = RuleForm(kind, value, environment)
 
-    def change(work: UnitOfWork, new: Rule) -> str:
-        service.change_rule(work, version, rule, new, place)
+    def change(work: UnitOfWork) -> str:
+        new = service.checked(form, *service.known(work))
+        service.change_rule(work, changing.version, rule, new, place)
         return f"The rule for {_told(new)} is changed."
 
-    return _changed(_Doing(request, records, events, actor, in_force), change, form, _View(form=form, edit=rule))
+    return changing.make(change, _View(form=form, edit=rule))
 
 
 @router.post("/move")
-def move_one(
-    request: Request,
-    reader: Administrator,
-    records: Records,
-    events: Events,
-    actor: CurrentActor,
-    in_force: RulesInForce,
-    version: Text,
-    rule: Annotated[int, Form()],
-    place: Annotated[int, Form(ge=1, le=100_000)],
-) -> Response:
-    def change(work: UnitOfWork, _: Rule) -> str:
-        service.move_rule(work, version, rule, place)
+def move_one(changing: Changing, rule: RuleId, place: Annotated[int, Form(ge=1, le=100_000)]) -> Response:
+    def change(work: UnitOfWork) -> str:
+        service.move_rule(work, changing.version, rule, place)
         return f"The rule is the {service.ordinal(place)} now."
 
-    return _changed(_Doing(request, records, events, actor, in_force), change, None, _View())
+    return changing.make(change, _View())
 
 
 @router.post("/remove")
-def remove_one(
-    request: Request,
-    reader: Administrator,
-    records: Records,
-    events: Events,
-    actor: CurrentActor,
-    in_force: RulesInForce,
-    version: Text,
-    rule: Annotated[int, Form()],
-) -> Response:
-    def change(work: UnitOfWork, _: Rule) -> str:
-        service.remove_rule(work, version, rule)
+def remove_one(changing: Changing, rule: RuleId) -> Response:
+    def change(work: UnitOfWork) -> str:
+        service.remove_rule(work, changing.version, rule)
         return "The rule is removed. What is stored stays where it is."
 
-    return _changed(_Doing(request, records, events, actor, in_force), change, None, _View())
-
-
-def _changed(
-    doing: _Doing, change: Callable[[UnitOfWork, Rule], str], form: RuleForm | None, view: _View
-) -> Response:
-    """Back to the list where it was done; the form again, with what is wrong, where it was not."""
-    records = doing.records
-    response = RedirectResponse(PATH, status_code=303)
-    try:
-        rule = Rule("everything", "", UNASSIGNED)  # of what names a rule by its id
-        if form is not None:
-            rule = service.checked(form, service.environments(records), service.senders_of_nodes(records))
-        done = do_changing(records, doing.actor, EVERYWHERE, lambda work: change(work, rule))
-    except RuleError as error:
-        view.errors, view.status = {error.field: error.reason}, 400
-        return _page(doing.request, records, doing.events, doing.in_force, view)
-    except (RuleNotFound, RulesChanged) as error:
-        flash(response, str(error), "warn")
-        return response
-    doing.in_force.forget()
-    flash(response, done)
-    return response
+    return changing.make(change, _View())
 
 
 def _page(request: Request, records: Engine, events: EventStore, in_force: RuleRegister, view: _View) -> Response:
@@ -217,6 +191,7 @@ def _page(request: Request, records: Engine, events: EventStore, in_force: RuleR
         "matching": len(shown),
         "pages": -(-len(shown) // PAGE_RULES),
         "last": last,
+        "ordinal": service.ordinal,
         "kinds": KINDS,
         "environments": service.environments(records),
         "unassigned_key": UNASSIGNED,

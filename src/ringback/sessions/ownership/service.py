@@ -9,16 +9,21 @@ from hashlib import sha256
 
 import orjson
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from ringback import clock
+from ringback.billing.entities.errors import Use
+from ringback.billing.entities.fields import Entity
+from ringback.billing.entities.models import Environment
+from ringback.billing.entities.service import needed_by
 from ringback.records.engine import UnitOfWork, reading
 from ringback.records.environments import UNASSIGNED
 from ringback.records.wall import EVERYWHERE
-from ringback.sessions.nodes.service import list_nodes
 from ringback.sessions.numbers import digits
 from ringback.sessions.ownership import queries
 from ringback.sessions.ownership.models import TrafficRule
 from ringback.sessions.ownership.parties import domain_of, plain_domain, user_of
+from ringback.sessions.ownership.queries import Senders
 from ringback.sessions.ownership.rules import MOST_RULES, Rule, RuleError, Traffic, TrafficRules, canonical, socket_of
 from ringback.sessions.ownership.schemas import (
     Evidence,
@@ -31,8 +36,6 @@ from ringback.sessions.ownership.schemas import (
 )
 
 MAX_AGE_SECONDS = 2.0
-
-Senders = dict[str, dict[str, tuple[str, ...]]]  # name of a node in lower case -> environment -> what it sends from
 
 
 class RuleRegister:
@@ -60,8 +63,8 @@ class RuleRegister:
 
 
 def list_rules(engine: Engine) -> RuleList:
-    senders = senders_of_nodes(engine)
-    with reading(engine) as session:
+    with reading(engine, EVERYWHERE) as session:
+        senders = queries.senders_of_nodes(session)
         found = [(row.id, queries.as_rule(row)) for row in queries.rows(session)]
     infos = tuple(
         RuleInfo(each, rule, stale=rule.kind == "node" and _senders(rule, senders) != rule.senders)
@@ -73,20 +76,17 @@ def list_rules(engine: Engine) -> RuleList:
 def environments(engine: Engine) -> dict[str, str]:
     """Key -> name of those that traffic can be given to; last the one of what is unassigned."""
     with reading(engine, EVERYWHERE) as session:
-        return queries.environments(session) | {UNASSIGNED: "Unassigned: seen by administrators only"}
+        return _environments(session)
 
 
-def senders_of_nodes(engine: Engine) -> Senders:
-    """Of the registers of all environments. A rule takes over what its node sends from when it is made, and not what
-    the node's register says later: who may name nodes in one environment shall not move traffic between them."""
-    with reading(engine, EVERYWHERE) as session:
-        keys = list(queries.environments(session))
-    found: Senders = {}
-    for key in keys:
-        for node in list_nodes(engine, key):
-            sends = (*sorted(node.agents, key=int), *sorted(node.addresses))
-            found.setdefault(node.name.lower(), {})[key] = sends
-    return found
+def known(work: UnitOfWork) -> tuple[dict[str, str], Senders]:
+    """What `checked` looks at. None of the environments goes before the work ends.
+
+    Nodes are of the registers of all environments. A rule takes over what its node sends from when it is made, and not
+    what the node's register says later: who may name nodes in one environment shall not move traffic between them.
+    """
+    queries.lock_rules(work)
+    return _environments(work), queries.senders_of_nodes(work)
 
 
 def checked(form: RuleForm, known: dict[str, str], senders: Senders) -> Rule:
@@ -161,6 +161,18 @@ def replace_rules(work: UnitOfWork, version: str, rules: Sequence[Rule]) -> None
     _number(work, made)
 
 
+def rules_naming(session: Session, entity: Entity) -> list[Use]:
+    """Rules that give traffic to an environment keep it from being deleted. Nobody adds one meanwhile."""
+    if not isinstance(entity, Environment):
+        return []
+    if isinstance(session, UnitOfWork):
+        queries.lock_rules(session)
+    count = queries.count_of(session, entity.key)
+    label = "rule of traffic" if count == 1 else "rules of traffic"
+    path = f"environments/traffic?q={entity.key}"
+    return [Use("traffic_rule", label, count, path, "", "traffic-rules")] if count else []
+
+
 def test_rules(rules: TrafficRules, evidence: Evidence) -> Verdict:
     """What would become of traffic like that."""
     uris = (evidence.request_uri, evidence.sender, evidence.recipient)
@@ -180,6 +192,10 @@ def test_rules(rules: TrafficRules, evidence: Evidence) -> Verdict:
     if place is None:
         return Verdict(None, None, UNASSIGNED)
     return Verdict(place + 1, rules.rules[place], rules.rules[place].environment)
+
+
+def _environments(session: Session) -> dict[str, str]:
+    return queries.environments(session) | {UNASSIGNED: "Unassigned: seen by administrators only"}
 
 
 def _senders(rule: Rule, senders: Senders) -> tuple[str, ...]:
@@ -263,3 +279,6 @@ def _number(work: UnitOfWork, rows: Sequence[TrafficRule]) -> None:
             row.position = last + 1
         last = row.position
     work.add_all(rows)
+
+
+needed_by(rules_naming)
