@@ -65,16 +65,20 @@ SENTENCES: list[tuple[Callable[[UnitOfWork], None], str]] = [
     (change_customer({"bill_status": "suspended"}), "Customer Jerry Price was suspended."),
     (change_customer({"credit_limit": Decimal("50")}), "A credit limit of 50.00 was set for customer Jerry Price."),
     (
-        change_customer({"balance": Decimal("12.345")}),
-        "Balance of customer Jerry Price changed from 0.00 to 12.345 (increased by 12.345).",
+        change_customer({"credit_limit": Decimal("12.345")}),
+        "A credit limit of 12.345 was set for customer Jerry Price.",
     ),
     (
-        change_customer({"balance": Decimal("-1000")}),
-        "Balance of customer Jerry Price changed from 0.00 to -1\u202f000.00 (decreased by 1\u202f000.00).",
+        change_customer({"credit_limit": Decimal("1000")}),
+        "A credit limit of 1\u202f000.00 was set for customer Jerry Price.",
     ),
     (
         change_customer({"due_days": 30}),
         "Days until due of customer Jerry Price changed from 14 days to 30 days (increased by 16 days).",
+    ),
+    (
+        change_customer({"due_days": 7}),
+        "Days until due of customer Jerry Price changed from 14 days to 7 days (decreased by 7 days).",
     ),
     (
         change_customer({"email": "jerry@home.example"}),

@@ -64,6 +64,8 @@ def stored(engine: Engine) -> dict[tuple[str, int], dict[str, Any]]:
             for row in session.scalars(select(kind.model)):
                 state: dict[str, Any] = {"version": row.version}
                 for field in kind.fields:
+                    if field.kept:
+                        continue  # its records are those of what moved it
                     value = getattr(row, field.name)
                     state[field.name] = (SECRET if value else None) if field.secret else plain(value)
                 found[kind.name, row.id] = state

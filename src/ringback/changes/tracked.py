@@ -29,6 +29,9 @@ _WRITES = re.compile(
     rf"""(?:\s+|(?=["`\[]))({_NAME}(?:\s*,\s*{_NAME})*)""",
     re.IGNORECASE,
 )
+_SETS = re.compile(
+    r"UPDATE (\w+) SET ((?:\w+=(?:\?|%\(\w+\)s(?:::\w+)?)(?:, )?)+) WHERE [^;]+"
+)  # plain values, nothing else
 
 _PLAIN = frozenset({str, int, bool, float})
 _HOLDERS = frozenset({str, list, dict})  # which are nothing while they are empty
@@ -41,8 +44,9 @@ class UntrackedChange(Exception):
 class Tracked:
     """A mixin for tables whose every change becomes a Fact. Change objects in `changing(...)`, never by statements.
 
-    Columns with `info={"untracked": True}` are no change (when something was last used); with `info={"secret": True}`
-    only that they changed is told.
+    Columns with `info={"untracked": True}` are no change (when something was last used, a balance whose movements are
+    records themselves): an UPDATE that sets nothing else is let pass. With `info={"secret": True}` only that they changed
+    is told.
     """
 
     __entity__: ClassVar[str]  # the entity's type: "customer"
@@ -171,11 +175,7 @@ def _told(value: Any, secret: bool) -> Json:
 
 @cache
 def tracked_tables() -> frozenset[str]:
-    return frozenset(
-        mapper.local_table.name
-        for mapper in Record.registry.mappers
-        if issubclass(mapper.class_, Tracked) and isinstance(mapper.local_table, Table)
-    )
+    return frozenset(_untracked_columns())
 
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -184,7 +184,27 @@ def _guard(connection: Connection, _cursor: Any, statement: str, _parameters: An
     written = _written(statement)
     if not written or is_flushing() or connection.get_execution_options().get(UNTRACKED):
         return
-    _refuse(written & tracked_tables())
+    if not _sets_untracked(statement):
+        _refuse(written & tracked_tables())
+
+
+@lru_cache(maxsize=4096)
+def _sets_untracked(statement: str) -> bool:
+    """Whether it is an UPDATE of columns whose change is no fact."""
+    found = _SETS.fullmatch(statement)
+    if found is None:
+        return False
+    set_ = {each.partition("=")[0] for each in found[2].split(", ")}
+    return set_ <= _untracked_columns().get(found[1], frozenset())
+
+
+@cache
+def _untracked_columns() -> dict[str, frozenset[str]]:
+    return {
+        mapper.local_table.name: frozenset(each.name for each in mapper.columns if each.info.get("untracked"))
+        for mapper in Record.registry.mappers
+        if issubclass(mapper.class_, Tracked) and isinstance(mapper.local_table, Table)
+    }
 
 
 @lru_cache(maxsize=4096)
