@@ -19,6 +19,8 @@ from ringback.audit import api as audit_api
 from ringback.audit import pages as audit_pages
 from ringback.billing.entities import api as entities_api
 from ringback.billing.entities import pages as entities_pages
+from ringback.billing.entities.belonging import people_of
+from ringback.billing.entities.service import needed_by
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
 from ringback.configuration import pages as configuration_pages
@@ -83,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.sign_in = sign_in_of(settings)
     app.state.stopping = False  # set by the server that runs us: still answering, no longer ready
 
+    needed_by(people_of)  # before an environment is deleted
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
@@ -154,13 +157,17 @@ def _close_stores(app: FastAPI) -> None:
     app.state.records.dispose()
 
 
-_ROOM_ERRORS = (QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError, *entities_api.ERRORS)
+_ROOM_ERRORS = (
+    QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError, *entities_api.ERRORS, *access_api.ERRORS,
+)  # fmt: skip
 
 
 def _problem_of(error: Exception) -> Problem:
     match error:
         case ShareNotFound():
             return Problem(404, str(error), title="No such link")
+        case _ if isinstance(error, access_api.ERRORS):
+            return access_api.problem_of(error)
         case _ if isinstance(error, entities_api.ERRORS):
             return entities_api.problem_of(error)
         case NodeNotFound():

@@ -69,7 +69,7 @@ def app(engine: Engine, tmp_path: Path) -> FastAPI:
     def broken() -> None:
         raise RuntimeError("the secret is 42")
 
-    install_error_handlers(app, lambda error: pytest.fail(str(error)), ())
+    install_error_handlers(app, api.problem_of, api.ERRORS)
     return app
 
 

@@ -6,6 +6,10 @@ import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+from databases import SQLITE
+
+pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
+
 
 def test_an_unknown_path_is_a_page_for_people_and_a_problem_for_programs(client: TestClient) -> None:
     page = client.get("/nosuch")

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from databases import SQLITE
 from ringback.access import oidc_pages
 from ringback.access.models import User
 from ringback.access.oidc import CALLBACK, SignIn, parse_grants, sign_in_of
@@ -33,6 +34,12 @@ PEOPLE = {
 }
 SITE = "http://ringback.test"
 SECRET = "s3cret"
+
+
+@pytest.fixture
+def database() -> str:
+    """What both have to say alike is said by the other tests."""
+    return SQLITE
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,12 @@ from ringback.access.schemas import (
     WrongCredentials,
 )
 from ringback.access.service import log_in, principal_of_login
+from ringback.billing.entities.belonging import people_of
+from ringback.billing.entities.errors import InUse
+from ringback.billing.entities.models import TYPES, Environment
+from ringback.billing.entities.service import delete, needed_by
 from ringback.changes.schemas import Actor
+from ringback.changes.service import changing
 from ringback.records.engine import reading
 from ringback.records.environments import UNASSIGNED
 
@@ -240,6 +245,30 @@ def test_a_program_has_no_login(engine: Engine, ann: Principal) -> None:
         log_in(engine, "bob", PASSWORD, VISITOR)
     with reading(engine) as session:
         assert not session.scalars(select(LoginSession).where(LoginSession.user_id == bob)).all()
+
+
+def test_an_environment_that_people_belong_to_stays(engine: Engine, ann: Principal) -> None:
+    def remove() -> None:
+        with changing(engine, ACTOR, ("acme",)) as work:
+            one = work.scalars(select(Environment)).one()
+            delete(work, TYPES["environment"], "acme", one.id)
+
+    needed_by(people_of)
+    people.make_person(engine, ann, ACTOR, form("bob", environments=("acme",)))
+    people.make_person(engine, ann, ACTOR, form("cyd", environments=("acme",)))
+    people.set_active(engine, ann, ACTOR, user(engine, "cyd").id, False)
+    people.make_person(
+        engine, ann, ACTOR, form("dan", role=Role.ADMINISTRATOR, environments=("acme",), everywhere=True)
+    )
+    with pytest.raises(InUse, match="used by 2 people") as refused:
+        remove()
+    assert [(use.path, use.api) for use in refused.value.uses] == [
+        ("people?environment=acme", "users?environment=acme")
+    ]
+    for name in ("bob", "cyd"):
+        changed(engine, ann, name, environments=("default",))
+    remove()
+    assert "acme" not in signed_in(engine, "ann").belongs_to
 
 
 def test_the_list_is_searched_filtered_and_paged(engine: Engine, ann: Principal) -> None:

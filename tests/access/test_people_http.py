@@ -14,8 +14,11 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from databases import SQLITE
 from ringback.access.permissions import Permission, Role
 from ringback.access.tokens import create_token
+
+pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
 
 Clients = Callable[[str], TestClient]
 

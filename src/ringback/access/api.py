@@ -32,6 +32,7 @@ from ringback.problem import Problem
 router = APIRouter(prefix="/api/v1", tags=["people"])
 Reader = Annotated[Principal, may(Permission.USERS_READ)]
 Ruler = Annotated[Principal, may(Permission.USERS_READ, Permission.USERS_WRITE)]
+ERRORS = (AccessError, NotYours, PersonNotFound, TokenNotFound)
 UserId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
@@ -170,21 +171,15 @@ def read_users(
 @router.post("/users", status_code=201)
 def make_user(body: NewUserBody, reader: Ruler, records: Records, actor: CurrentActor) -> NewUserDocument:
     """Somebody new. Nobody is given more than you may do yourself."""
-    try:
-        user_id, password = people.make_person(
-            records, reader, actor, _form(body, body.name, with_password=body.with_password)
-        )
-    except (AccessError, NotYours) as error:
-        raise _problem(error) from error
+    user_id, password = people.make_person(
+        records, reader, actor, _form(body, body.name, with_password=body.with_password)
+    )
     return {"user": _user(people.read_person(records, reader, user_id)), "password": password or None}
 
 
 @router.get("/users/{user_id}")
 def read_user(user_id: UserId, reader: Reader, records: Records) -> UserDocument:
-    try:
-        return _user(people.read_person(records, reader, user_id))
-    except PersonNotFound as error:
-        raise _problem(error) from error
+    return _user(people.read_person(records, reader, user_id))
 
 
 @router.put("/users/{user_id}")
@@ -192,39 +187,27 @@ def change_user(
     user_id: UserId, body: ChangedUserBody, reader: Ruler, records: Records, actor: CurrentActor
 ) -> UserDocument:
     """The whole of what can be changed; `active` is left as it is where it is null."""
-    try:
-        people.change_person(records, reader, actor, user_id, _form(body, ""), body.version, body.active)
-        return _user(people.read_person(records, reader, user_id))
-    except (AccessError, NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
+    people.change_person(records, reader, actor, user_id, _form(body, ""), body.version, body.active)
+    return _user(people.read_person(records, reader, user_id))
 
 
 @router.post("/users/{user_id}/password")
 def reset_password(user_id: UserId, reader: Ruler, records: Records, actor: CurrentActor) -> PasswordDocument:
     """A new random password; every login of theirs ends."""
-    try:
-        return {"password": people.give_new_password(records, reader, actor, user_id)}
-    except (AccessError, NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
+    return {"password": people.give_new_password(records, reader, actor, user_id)}
 
 
 @router.delete("/users/{user_id}/second-factor", status_code=204)
 def reset_second_factor(user_id: UserId, reader: Ruler, records: Records, actor: CurrentActor) -> Response:
     """For who lost the authenticator."""
-    try:
-        people.reset_second_factor(records, reader, actor, user_id)
-    except (AccessError, NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
+    people.reset_second_factor(records, reader, actor, user_id)
     return Response(status_code=204)
 
 
 @router.delete("/users/{user_id}/logins", status_code=204)
 def end_logins(user_id: UserId, reader: Ruler, records: Records, actor: CurrentActor) -> Response:
     """Signs them out everywhere."""
-    try:
-        people.end_all_logins(records, reader, actor, user_id)
-    except (AccessError, NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
+    people.end_all_logins(records, reader, actor, user_id)
     return Response(status_code=204)
 
 
@@ -239,10 +222,7 @@ def read_tokens(
     if of != reader.user_id:
         if not reader.may(Permission.USERS_READ):
             raise Problem(403, "You may see your own tokens only.")
-        try:
-            people.read_person(records, reader, of or 0)
-        except PersonNotFound as error:
-            raise _problem(error) from error
+        people.read_person(records, reader, of or 0)
     return {"tokens": [_token(each) for each in tokens.list_tokens(records, of)] if of else []}
 
 
@@ -250,20 +230,14 @@ def read_tokens(
 def make_token(body: TokenBody, reader: RequiredUser, records: Records, actor: CurrentActor) -> NewTokenDocument:
     """A token that may do no more than you, and no more than its owner."""
     form = TokenForm(body.name, tuple(body.scopes), tuple(body.environments), body.expires_in_days)
-    try:
-        made, secret = tokens.make_token(records, reader, actor, form, body.user)
-    except (AccessError, NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
+    made, secret = tokens.make_token(records, reader, actor, form, body.user)
     return {**_token(made), "token": secret}
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
 def revoke_token(token_id: UserId, reader: RequiredUser, records: Records, actor: CurrentActor) -> Response:
     """It is refused from now on."""
-    try:
-        tokens.end_token(records, reader, actor, token_id)
-    except (NotYours, PersonNotFound, TokenNotFound) as error:
-        raise _problem(error) from error
+    tokens.end_token(records, reader, actor, token_id)
     return Response(status_code=204)
 
 
@@ -316,7 +290,8 @@ def _token(token: TokenInfo) -> TokenDocument:
     }
 
 
-def _problem(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
+    """For programs, and for pages where no field of a form is meant."""
     match error:
         case AccessError(field="version"):
             return Problem(409, error.reason, title="Changed meanwhile", field="version")
@@ -325,7 +300,7 @@ def _problem(error: Exception) -> Problem:
         case TokenNotFound():
             return Problem(404, "There is no such live token that you may revoke.", title="No such token")
         case PersonNotFound():
-            return Problem(404, "There is no such user in your environments.", title="No such user")
+            return Problem(404, "There is nobody with this id in your environments.", title="Nobody there")
         case _:
             return Problem(403, str(error), title="Not yours to change")
 

@@ -17,17 +17,13 @@ from ringback.access.forms import person_form, token_form
 from ringback.access.permissions import ABOUT, PERMISSIONS, ROLES, Permission, Role, permissions_of
 from ringback.access.schemas import (
     AccessError,
-    NotYours,
     PeopleQuery,
     PersonForm,
     PersonInfo,
-    PersonNotFound,
     Principal,
     State,
     TokenForm,
-    TokenNotFound,
 )
-from ringback.problem import Problem
 from ringback.records.environments import UNASSIGNED
 from ringback.web.flash import flash
 from ringback.web.templating import render
@@ -93,8 +89,6 @@ async def make(request: Request, reader: Ruler, records: Records, actor: Current
             user_id, password = await run_in_threadpool(people.make_person, records, reader, actor, form)
         except AccessError as error:
             errors = {error.field: error.reason}
-        except NotYours as error:
-            raise Problem(403, str(error)) from error
         else:
             return await run_in_threadpool(_person, request, reader, records, user_id, new=True, password=password)
     return _new(request, reader, form, errors)
@@ -118,8 +112,6 @@ async def change(request: Request, reader: Ruler, records: Records, actor: Curre
             )  # fmt: skip
         except AccessError as error:
             errors = {error.field: error.reason}
-        except (NotYours, PersonNotFound) as error:
-            raise _problem(error) from error
         else:
             return _done(user_id, "Saved.")
     if "version" in errors:  # what is shown is what there is now
@@ -133,8 +125,6 @@ def reset_password(request: Request, reader: Ruler, records: Records, actor: Cur
         password = people.give_new_password(records, reader, actor, user_id)
     except AccessError as error:
         return _person(request, reader, records, user_id, status=422, errors={error.field: error.reason})
-    except (NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
     return _person(request, reader, records, user_id, password=password)
 
 
@@ -173,8 +163,6 @@ async def make_token(request: Request, reader: Ruler, records: Records, actor: C
             _, secret = await run_in_threadpool(tokens.make_token, records, reader, actor, form, user_id)
         except AccessError as error:
             errors = {f"token_{error.field}": error.reason}
-        except (NotYours, PersonNotFound) as error:
-            raise _problem(error) from error
         else:
             made = (form.name, secret)
             return await run_in_threadpool(_person, request, reader, records, user_id, made=made)
@@ -183,10 +171,7 @@ async def make_token(request: Request, reader: Ruler, records: Records, actor: C
 
 @router.post("/{user_id}/tokens/{token_id}/revoke")
 def revoke_token(reader: Ruler, records: Records, actor: CurrentActor, user_id: Id, token_id: Id) -> Response:
-    try:
-        name = tokens.end_token(records, reader, actor, token_id)
-    except (NotYours, PersonNotFound, TokenNotFound) as error:
-        raise _problem(error) from error
+    name = tokens.end_token(records, reader, actor, token_id)
     return _done(user_id, f"The token {name} is revoked.")
 
 
@@ -197,8 +182,6 @@ def _act(
         do()
     except AccessError as error:
         return _person(request, reader, records, user_id, status=422, errors={error.field: error.reason})
-    except (NotYours, PersonNotFound) as error:
-        raise _problem(error) from error
     return _done(user_id, done)
 
 
@@ -206,13 +189,6 @@ def _done(user_id: int, text: str) -> Response:
     response = RedirectResponse(f"/people/{user_id}", status_code=303)
     flash(response, text)
     return response
-
-
-def _problem(error: Exception) -> Problem:
-    if isinstance(error, NotYours):
-        return Problem(403, str(error), title="Not yours to change")
-    what = "token" if isinstance(error, TokenNotFound) else "person"
-    return Problem(404, f"There is no such {what} in your environments.", title=f"No such {what}")
 
 
 def _new(request: Request, reader: Principal, form: PersonForm, errors: dict[str, str] | None = None) -> Response:
@@ -235,10 +211,7 @@ def _person(
     token: TokenForm | None = None,
     made: tuple[str, str] | None = None,
 ) -> Response:
-    try:
-        person = people.read_person(records, reader, user_id)
-    except PersonNotFound as error:
-        raise _problem(error) from error
+    person = people.read_person(records, reader, user_id)
     own = person.id == reader.user_id
     now = clock.now()
     all_tokens = tokens.list_tokens(records, user_id)

@@ -28,10 +28,7 @@ from ringback.access.pages import require_person, safe_next
 from ringback.access.permissions import ABOUT, ROLES, Permission, Role, permissions_of
 from ringback.access.schemas import (
     AccessError,
-    NotYours,
-    PersonNotFound,
     Principal,
-    TokenNotFound,
     TooManyAttempts,
 )
 from ringback.changes.service import changing
@@ -139,8 +136,6 @@ async def make_token(request: Request, reader: RequiredUser, records: Records, a
             _, secret = await run_in_threadpool(tokens.make_token, records, reader, actor, form)
         except AccessError as error:
             errors = {f"token_{error.field}": error.reason}
-        except NotYours as error:
-            raise Problem(403, str(error)) from error
         else:
             return await run_in_threadpool(_page, request, reader, records, made=(form.name, secret))
     return await run_in_threadpool(_page, request, reader, records, status=422, errors=errors, token=form)
@@ -148,10 +143,7 @@ async def make_token(request: Request, reader: RequiredUser, records: Records, a
 
 @router.post("/tokens/{token_id}/revoke")
 def revoke_token(token_id: Id, reader: RequiredUser, records: Records, actor: CurrentActor) -> Response:
-    try:
-        name = tokens.end_token(records, reader, actor, token_id)
-    except (TokenNotFound, PersonNotFound, NotYours) as error:
-        raise Problem(404, "There is no such live token of yours.") from error
+    name = tokens.end_token(records, reader, actor, token_id)
     return _done(f"The token {name} is revoked.", "#tokens")
 
 
@@ -194,7 +186,7 @@ def second_factor_step(
         field = "code" if step == "confirm" else "password"
         return _second_factor(request, reader, records, 429, step, {field: str(refused)})
     if codes:
-        return _second_factor(request, reader, records, codes=codes)
+        return _second_factor(request, reader, records, step=step, codes=codes)
     return RedirectResponse("/profile/second-factor", status_code=303)
 
 

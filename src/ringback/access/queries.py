@@ -23,13 +23,15 @@ from ringback.access.models import ApiToken, LoginSession, SignIn, TokenUse, Use
 from ringback.access.permissions import Role
 from ringback.access.schemas import PeopleQuery, Principal
 from ringback.records.engine import UnitOfWork
+from ringback.records.wall import everywhere
 
 _environments = table("environments", column("key"), column("name"))  # the table is another room's
 
 
 def environment_names(session: Session) -> dict[str, str]:
     """Key -> name of every environment there is, by name."""
-    found = session.execute(select(_environments.c.key, _environments.c.name))
+    with everywhere(session):
+        found = session.execute(select(_environments.c.key, _environments.c.name)).all()
     return dict(sorted(((key, name) for key, name in found), key=lambda pair: (pair[1].lower(), pair[0])))
 
 
@@ -85,6 +87,12 @@ def visible(reader: Principal) -> ColumnElement[bool]:
         return User.id.is_not(None)
     shared = [_belongs(key) for key in reader.belongs_to]
     return and_(User.everywhere.is_(False), or_(false(), *shared))
+
+
+def count_belonging(session: Session, environment: str) -> int:
+    """How many are let into it by its name, active or not."""
+    found = select(func.count()).select_from(User).where(_belongs(environment), User.everywhere.is_(False))
+    return session.scalars(found).one()
 
 
 def _belongs(environment: str) -> ColumnElement[bool]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Insert, Table, TextClause, Update, event
+from sqlalchemy import Insert, Table, TableClause, TextClause, Update, event
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.util import find_tables
@@ -46,6 +47,17 @@ def enclose(session: Session, environments: Environments) -> None:
 def environments_of(session: Session) -> tuple[str, ...] | Everywhere | None:
     found: tuple[str, ...] | Everywhere | None = session.info.get(_KEY)
     return found
+
+
+@contextmanager
+def everywhere(session: Session) -> Iterator[None]:
+    """For the few questions of a session that are about all tenants."""
+    seen = environments_of(session)
+    enclose(session, EVERYWHERE)
+    try:
+        yield
+    finally:
+        enclose(session, seen)
 
 
 @event.listens_for(WalledSession, "do_orm_execute")
@@ -132,7 +144,7 @@ def _tables_in(statement: Any) -> Iterator[str]:
     for table in find_tables(
         statement, include_joins=True, include_aliases=True, include_crud=True, include_selects=True
     ):
-        if isinstance(table, Table):
+        if isinstance(table, TableClause):
             yield table.name
 
 
