@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import sqlalchemy
 from sqlalchemy import Engine, Table, delete, exists, func, insert, select, text, true, union, update
 from sqlalchemy.orm import Session, aliased, joinedload, lazyload, registry, relationship, selectinload
 
@@ -208,6 +209,7 @@ def test_a_list_of_rows_is_looked_at_too_and_ones_own_are_written(engine: Engine
     [
         lambda session: session.execute(text("SELECT * FROM accounts")),
         lambda session: session.execute(select(Account.__table__)),
+        lambda session: session.execute(select(text("name")).select_from(sqlalchemy.table("accounts"))),
         lambda session: session.execute(select(func.count()).select_from(Account.__table__)),
         lambda session: session.execute(delete(cast("Table", Account.__table__))),
         lambda session: session.execute(select(Account.__table__).union(select(Account.__table__))),
