@@ -1,1 +1,1 @@
-"""TODO room."""
+"""Calls and messages: captured, stored, found again, and explained."""

@@ -1,1 +1,1 @@
-"""TODO room."""
+"""The shell of every page: templates, navigation, formats, static files."""

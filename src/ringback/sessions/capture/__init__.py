@@ -1,1 +1,1 @@
-"""TODO room."""
+"""Packets and files to messages: HEP, pcap, SIP, SDP, media figures."""
