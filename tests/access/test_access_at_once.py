@@ -185,7 +185,7 @@ def test_people_who_do_everything_at_once_wait_for_each_other_and_never_for_ever
         work.add(TokenUse(token_id=1, last_at=frozen.now - timedelta(days=1), last_address=""))
 
     def use(host: Engine) -> None:
-        for number in range(6):
+        for number in range(4):
             told(partial(log_in, host, "ann", PASSWORD, VISITOR))
             told(partial(log_in, host, f"nobody{number}", "x", VISITOR))
             told(partial(change_password, host, ANN, PASSWORD, f"{PASSWORD[::-1]} {id(host)}", VISITOR))

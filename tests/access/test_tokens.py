@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 from access_clock import Clock
+from people_made import add_environment
 from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from actors import by_tester
 from ringback.access.models import ApiToken
 from ringback.access.schemas import AccessError
-from ringback.access.tokens import create_token, list_tokens, revoke_token
+from ringback.access.tokens import create_token, list_tokens, principal_of_token, revoke_token
+from ringback.billing.entities.models import Environment
 from ringback.records.engine import reading
 
 
@@ -108,6 +110,19 @@ def test_a_token_that_cannot_be_made_is_told_why(engine: Engine, name: str, days
     with pytest.raises(AccessError) as caught:
         make(engine, name, days)
     assert caught.value.field == field
+
+
+def test_a_token_does_not_wait_for_an_environment_that_is_gone(engine: Engine) -> None:
+    add_environment(engine, "acme")
+    with by_tester(engine) as work:
+        token = create_token(work, "both", environments=("acme", "default"))
+        alone = create_token(work, "alone", environments=("acme",))
+    with by_tester(engine) as work:
+        work.delete(work.scalars(select(Environment).where(Environment.key == "acme")).one())
+    of_both, of_none = principal_of_token(engine, token), principal_of_token(engine, alone)
+    assert of_both
+    assert of_none
+    assert (of_both.belongs_to, of_none.belongs_to) == (("default",), ())
 
 
 def test_two_live_tokens_do_not_share_a_name(engine: Engine) -> None:

@@ -27,7 +27,7 @@ from ringback.access.service import TOUCH_EVERY, environments_of, secret_hash
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing, do_changing, note_on
 from ringback.records.engine import UnitOfWork, reading, unit_of_work
-from ringback.records.environments import DEFAULT_ENVIRONMENT
+from ringback.records.environments import DEFAULT_ENVIRONMENT, UNASSIGNED
 
 PREFIX = "rb_"  # so that a secret scanner, or a person, knows one when it sees one
 LONGEST_LIFE_DAYS = 3650
@@ -180,7 +180,7 @@ def principal_of_token(engine: Engine, token: str, visitor: Visitor = Visitor(""
 def _principal(row: ApiToken, owner: User | None, names: dict[str, str]) -> Principal:
     scopes = known(row.scopes)
     name, own = row.name, set(row.environments)
-    belongs_to: tuple[str, ...] = row.environments
+    belongs_to = tuple(key for key in row.environments if key in names or key == UNASSIGNED)  # they may be gone
     if owner is not None:
         scopes &= permissions_of(Role(owner.role), owner.sees_personal)
         name = f"{owner.name}: {row.name}"[:_SHOWN_NAME]
