@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from fastapi import FastAPI
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from databases import SQLITE
 from goods import HOME, NAMES, World, changed
 from ringback.access.dependencies import require_login, require_user
 from ringback.access.permissions import Permission
@@ -26,7 +26,6 @@ from ringback.records.engine import reading
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
 
-pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
 every_type = pytest.mark.parametrize("name", NAMES)
 ALL = frozenset(Permission)
 ADMIN = Principal("user", "ann", (HOME,), ALL, 1, belongs_to=(HOME,), everywhere=True)
@@ -53,11 +52,31 @@ class Site:
             )
 
 
-@pytest.fixture
-def site(tmp_path: Path, records_url: str) -> Iterator[Site]:
-    app = create_app(load_settings({"RINGBACK_DATABASE_URL": records_url}, data=tmp_path / "data"))
+@contextmanager
+def started(folder: Path) -> Iterator[Site]:
+    """On SQLite: what both databases have to say alike is said by the other tests."""
+    app = create_app(load_settings({}, data=folder / "data"))
     with TestClient(app, base_url="http://ringback.test", raise_server_exceptions=False) as client:
         yield Site(app, client)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with started(tmp_path_factory.mktemp("api")) as site:
+        yield site
+
+
+@pytest.fixture
+def site(running: Site) -> Site:
+    """Used by all tests of one type, with what others left in it."""
+    running.asks = ADMIN
+    return running
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Site]:
+    with started(tmp_path) as site:
+        yield site
 
 
 @every_type
@@ -134,15 +153,15 @@ def test_environments_are_made_by_who_stands_above_all(site: Site) -> None:
     site.call("POST", "environments", 403, json=site.world.given("environment"))
 
 
-def test_reading_personal_data_is_a_fact(site: Site) -> None:
-    customer = site.world.make("customer", name="Jerry Price")
-    product = site.world.make("product")
-    site.call("GET", f"products/{product}")
-    assert site.reads() == []
-    site.call("GET", f"customers/{customer}")
-    site.call("GET", "customers?q=jerry&currency=USD")
-    site.call("GET", "customers/export?how=xlsx&currency=USD")
-    one, list_, export = site.reads()
+def test_reading_personal_data_is_a_fact(empty: Site) -> None:
+    customer = empty.world.make("customer", name="Jerry Price")
+    product = empty.world.make("product")
+    empty.call("GET", f"products/{product}")
+    assert empty.reads() == []
+    empty.call("GET", f"customers/{customer}")
+    empty.call("GET", "customers?q=jerry&currency=USD")
+    empty.call("GET", "customers/export?how=xlsx&currency=USD")
+    one, list_, export = empty.reads()
     assert (one.entity_type, one.entity_id, one.customer_id, one.actor) == (
         "customer",
         str(customer),
@@ -151,57 +170,57 @@ def test_reading_personal_data_is_a_fact(site: Site) -> None:
     )
     assert orjson.loads(list_.arguments) == {"filter": {"currency": "USD", "q": "jerry"}, "count": 1, "how": "list"}
     assert orjson.loads(export.arguments) == {"filter": {"currency": "USD"}, "count": 1, "how": "xlsx"}
-    site.asks = replace(ADMIN, permissions=ALL - {Permission.PERSONAL_READ})
-    masked = site.call("GET", f"customers/{customer}")
+    empty.asks = replace(ADMIN, permissions=ALL - {Permission.PERSONAL_READ})
+    masked = empty.call("GET", f"customers/{customer}")
     assert "Jerry" not in str(masked)
-    assert "Jerry" not in str(site.call("GET", "customers"))
-    assert "Jerry" not in site.call("GET", "customers/export?how=csv").text
-    assert len(site.reads()) == 3, "masks are no personal data"
-    kept = site.call("PATCH", f"customers/{customer}", json={"name": masked["name"], "city": "Prague", "version": 1})
+    assert "Jerry" not in str(empty.call("GET", "customers"))
+    assert "Jerry" not in empty.call("GET", "customers/export?how=csv").text
+    assert len(empty.reads()) == 3, "masks are no personal data"
+    kept = empty.call("PATCH", f"customers/{customer}", json={"name": masked["name"], "city": "Prague", "version": 1})
     assert kept["version"] == 2
-    assert site.world.read("customer", customer).name == "Jerry Price"
+    assert empty.world.read("customer", customer).name == "Jerry Price"
 
 
-def test_what_is_in_use_says_by_what(site: Site) -> None:
-    site.world.make("account")
-    customer = site.world.one("customer")
-    answer = site.call("DELETE", f"customers/{customer}", 409)
+def test_what_is_in_use_says_by_what(empty: Site) -> None:
+    empty.world.make("account")
+    customer = empty.world.one("customer")
+    answer = empty.call("DELETE", f"customers/{customer}", 409)
     assert answer["uses"] == [{"type": "account", "count": 1, "url": f"/api/v1/accounts?i_customer={customer}"}]
-    assert len(site.call("GET", answer["uses"][0]["url"].removeprefix("/api/v1/"))["accounts"]) == 1
+    assert len(empty.call("GET", answer["uses"][0]["url"].removeprefix("/api/v1/"))["accounts"]) == 1
 
 
-def test_bulk_takes_the_count_that_was_seen(site: Site) -> None:
+def test_bulk_takes_the_count_that_was_seen(empty: Site) -> None:
     for _ in range(3):
-        site.world.make("account")
-    path, product = "accounts/bulk", site.world.make("product")
+        empty.world.make("account")
+    path, product = "accounts/bulk", empty.world.make("product")
     block = {"action": "change", "values": {"blocked": True, "i_product": product}, "filter": {"blocked": "no"}}
-    site.call("POST", path, 409, json={**block, "count": 2})
-    tried = site.call("POST", path, json={**block, "count": 3, "dry_run": True})
+    empty.call("POST", path, 409, json={**block, "count": 2})
+    tried = empty.call("POST", path, json={**block, "count": 3, "dry_run": True})
     assert (tried["applied"], tried["counts"]) == (False, {"changed": 3})
     assert tried["rows"][0]["changes"]["blocked"] == [False, True]
-    done = site.call("POST", path, json={**block, "count": 3})
+    done = empty.call("POST", path, json={**block, "count": 3})
     assert (done["applied"], done["counts"]) == (True, {"changed": 3})
-    site.call("POST", path, 422, json={"action": "change", "count": 0, "filter": {}})
-    site.call("POST", path, 422, json={"action": "delete", "count": 0})
-    site.call("POST", path, 422, json={"action": "delete", "count": 0, "ids": [1], "filter": {}})
-    gone = site.call("POST", path, json={"action": "delete", "count": 3, "filter": {}})
+    empty.call("POST", path, 422, json={"action": "change", "count": 0, "filter": {}})
+    empty.call("POST", path, 422, json={"action": "delete", "count": 0})
+    empty.call("POST", path, 422, json={"action": "delete", "count": 0, "ids": [1], "filter": {}})
+    gone = empty.call("POST", path, json={"action": "delete", "count": 3, "filter": {}})
     assert gone["counts"] == {"deleted": 3}
 
 
-def test_a_file_is_imported_and_exported(site: Site) -> None:
+def test_a_file_is_imported_and_exported(empty: Site) -> None:
     text = b"name,currency,email\r\nJerry Price,USD,j@example.net\r\nBroken,USD,nothing\r\n"
-    tried = site.call("POST", "customers/import", content=text, headers={"Content-Type": "text/csv"})
+    tried = empty.call("POST", "customers/import", content=text, headers={"Content-Type": "text/csv"})
     assert (tried["dry_run"], tried["applied"], tried["counts"]) == (True, False, {"created": 1, "refused": 1})
     assert tried["rows"][1]["errors"]["email"] == "'nothing' is no e-mail address such as jerry@example.net."
-    whole = site.call("POST", "customers/import?dry_run=false", content=text)
+    whole = empty.call("POST", "customers/import?dry_run=false", content=text)
     assert whole["applied"] is False
-    done = site.call("POST", "customers/import?dry_run=false&all_or_nothing=false&file=crm.csv", content=text)
+    done = empty.call("POST", "customers/import?dry_run=false&all_or_nothing=false&file=crm.csv", content=text)
     assert (done["applied"], done["counts"]) == (True, {"created": 1, "refused": 1})
-    exported = site.call("GET", "customers/export?how=csv")
+    exported = empty.call("GET", "customers/export?how=csv")
     assert exported.headers["content-disposition"].startswith('attachment; filename="customers-')
-    again = site.call("POST", "customers/import", content=exported.content)
+    again = empty.call("POST", "customers/import", content=exported.content)
     assert again["counts"] == {"unchanged": 1}
-    site.call("POST", "customers/import", 422, content=b"nonsense\r\n1\r\n")
+    empty.call("POST", "customers/import", 422, content=b"nonsense\r\n1\r\n")
 
 
 def test_a_list_that_cannot_be_shown_says_why(site: Site) -> None:
@@ -228,17 +247,17 @@ def test_the_description_tells_every_field(site: Site) -> None:
         assert {field.api for field in kind.fields} <= named
 
 
-def test_the_node_register_is_put_whole(site: Site) -> None:
+def test_the_node_register_is_put_whole(empty: Site) -> None:
     nodes = {"nodes": [{"name": "edge", "agents": ["1"]}, {"name": "core", "addresses": ["192.0.2.2"]}]}
-    site.call("PUT", "nodes", json=nodes)
-    assert {each["name"] for each in site.call("GET", "nodes")["nodes"]} == {"edge", "core"}
+    empty.call("PUT", "nodes", json=nodes)
+    assert {each["name"] for each in empty.call("GET", "nodes")["nodes"]} == {"edge", "core"}
     swapped = {"nodes": [{"name": "edge", "addresses": ["192.0.2.2"]}, {"name": "new", "agents": ["1"]}]}
-    site.call("PUT", "nodes", json=swapped)
-    found = {each["name"]: each for each in site.call("GET", "nodes?sort=name")["nodes"]}
+    empty.call("PUT", "nodes", json=swapped)
+    found = {each["name"]: each for each in empty.call("GET", "nodes?sort=name")["nodes"]}
     assert found["edge"]["addresses"] == ["192.0.2.2"]
     assert found["edge"]["version"] == 2
     assert found.keys() == {"edge", "new"}
-    with reading(site.app.state.records, EVERYWHERE) as session:
+    with reading(empty.app.state.records, EVERYWHERE) as session:
         told = select(AuditRecord.entity_name, AuditRecord.action).where(AuditRecord.entity_type == "node")
         assert [tuple(row) for row in session.execute(told.order_by(AuditRecord.id))] == [
             ("edge", "created"), ("core", "created"), ("core", "deleted"), ("edge", "changed"), ("new", "created"),

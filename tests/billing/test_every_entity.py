@@ -157,6 +157,7 @@ def test_no_two_are_the_same(world: World, name: str) -> None:
 @every
 def test_a_link_leads_to_what_there_is_here(world: World, name: str) -> None:
     elsewhere = World(world.engine, f"{world.environment}-elsewhere")
+    given = world.given(name)
     for field in TYPES[name].fields:
         if not field.links_to:
             continue
@@ -171,7 +172,7 @@ def test_a_link_leads_to_what_there_is_here(world: World, name: str) -> None:
             plain(title(elsewhere, field.links_to, theirs)),
         ):
             with pytest.raises(EntityErrors) as caught:
-                world.make(name, **world.given(name) | {field.api: wrong})
+                world.make(name, **given | {field.api: wrong})
             assert caught.value.errors[field.name].startswith("There is no "), wrong
 
 
