@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select, text
 
 from audited import ANN, add_product
+from ringback.audit import writer
 from ringback.audit.models import AuditRecord
 from ringback.audit.writer import COLUMNS, hash_of
-from ringback.changes.service import changing
-from ringback.records.engine import reading
+from ringback.changes.schemas import Owner
+from ringback.changes.service import because, changing, do_changing, note
+from ringback.records import secrets
+from ringback.records.engine import UnitOfWork, open_engine, reading
 from ringback.records.wall import EVERYWHERE
+
+WRITERS, EACH = 16, 3
+ENVIRONMENTS = ("default", "other", "third")
 
 
 def make_records(engine: Engine, count: int, environment: str = "default", first: int = 1) -> None:
@@ -59,3 +66,27 @@ def seqs(engine: Engine, environment: str = "default") -> list[int]:
     with reading(engine, EVERYWHERE) as session:
         found = select(AuditRecord.seq).where(AuditRecord.environment == environment).order_by(AuditRecord.id)
         return list(session.scalars(found))
+
+
+def write(engine: Engine, writer_number: int) -> None:
+    """Units of work of one to three environments, some with causes across."""
+    for number in range(EACH):
+        name = f"{writer_number}-{number}"
+
+        def do(work: UnitOfWork, name: str = name, number: int = number) -> None:
+            used = ENVIRONMENTS[: 1 + number % 3]
+            order = used if writer_number % 2 else used[::-1]
+            command = note(work, "test.command", "test", name, name, Owner(order[0]))
+            with because(work, command):
+                for environment in order:
+                    add_product(work, f"Product {name}", environment=environment)
+
+        do_changing(engine, ANN, EVERYWHERE, do)
+
+
+def write_in_process(url: str, key_file: Path, writer_number: int) -> None:
+    writer.connect()
+    secrets.ring.use(key_file)
+    engine = open_engine(url)
+    write(engine, writer_number)
+    engine.dispose()

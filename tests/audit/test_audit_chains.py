@@ -9,45 +9,17 @@ from pathlib import Path
 
 import orjson
 import pytest
+from chains import EACH, ENVIRONMENTS, WRITERS, write, write_in_process
 from sqlalchemy import Engine
 
-from audited import ANN, add_customer, add_product, records
+from audited import ANN, add_customer, records
 from databases import at_once
-from ringback.audit import writer
 from ringback.audit.keys import AuditKeys
 from ringback.audit.verification import verify
 from ringback.changes.schemas import Actor, Owner
 from ringback.changes.service import because, do_changing, note, note_on
-from ringback.records import secrets
 from ringback.records.engine import UnitOfWork, open_engine
 from ringback.records.wall import EVERYWHERE
-
-WRITERS, EACH = 16, 3
-ENVIRONMENTS = ("default", "other", "third")
-
-
-def write(engine: Engine, writer_number: int) -> None:
-    """Units of work of one to three environments, some with causes across."""
-    for number in range(EACH):
-        name = f"{writer_number}-{number}"
-
-        def do(work: UnitOfWork, name: str = name, number: int = number) -> None:
-            used = ENVIRONMENTS[: 1 + number % 3]
-            order = used if writer_number % 2 else used[::-1]
-            command = note(work, "test.command", "test", name, name, Owner(order[0]))
-            with because(work, command):
-                for environment in order:
-                    add_product(work, f"Product {name}", environment=environment)
-
-        do_changing(engine, ANN, EVERYWHERE, do)
-
-
-def write_in_process(url: str, key_file: Path, writer_number: int) -> None:
-    writer.connect()
-    secrets.ring.use(key_file)
-    engine = open_engine(url)
-    write(engine, writer_number)
-    engine.dispose()
 
 
 def all_is_there(engine: Engine) -> None:
@@ -86,6 +58,9 @@ def test_sixteen_threads_leave_chains_without_forks(engine: Engine) -> None:
 def test_sixteen_processes_leave_chains_without_forks(engine: Engine, composed: Path) -> None:
     url = engine.url.render_as_string(hide_password=False)
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["ringback.billing.entities.models", "ringback.audit.writer"]
+    )  # imported once, not 16 times
     started = [context.Process(target=write_in_process, args=(url, composed, number)) for number in range(WRITERS)]
     for each in started:
         each.start()
