@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -80,7 +81,9 @@ def measure(url: str) -> None:
     answers("Customer > Audit log, 10,000 records, first page", customers_log(engine, BUSY, None), limit)
     answers("the same, a page from the middle", customers_log(engine, BUSY, RECORDS // 2), limit)
     answers("Customer > Audit log, about 50 records", customers_log(engine, None, None), limit)
-    answers(f"chain view of {TREE} records", lambda: service.chain(engine, READER, root + TREE // 2), limit, looks=40)
+    look, record_id = partial(service.chain, engine, READER), root + TREE // 2
+    answers(f"chain view of {TREE} records", lambda: look(record_id), limit, looks=40)
+    answers("the same, all of them told", lambda: look(record_id, all_shown=True), limit, looks=40)
     engine.dispose()
 
 
