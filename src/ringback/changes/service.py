@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, SessionTransaction
 
-from ringback.changes.schemas import CHANGED, CREATED, DELETED, Actor, Fact, Json, Money, Owner
+from ringback.changes.schemas import CHANGED, CREATED, Actor, Fact, Json, Money, Owner
 from ringback.changes.tracked import FACTS, PENDING, Tracked, UntrackedChange, facts_of
 from ringback.records.engine import UnitOfWork, do_in_unit_of_work, unit_of_work
 from ringback.records.wall import Environments
@@ -102,8 +102,6 @@ def note(
 
 def note_on(work: UnitOfWork, action: str, row: Tracked, **more: Json) -> Fact:
     """`note` about a tracked object; `more` are arguments of the sentence."""
-    from sqlalchemy import inspect
-
     work.flush()  # a new one gets its id
     key = inspect(row, raiseerr=True).mapper.primary_key_from_instance(row)[0]
     return note(work, action, row.__entity__, key, row.told_as(), row.owner(), arguments=more)
@@ -197,17 +195,3 @@ def _undo_savepoint(work: Session, transaction: SessionTransaction) -> None:
             del work.info.get(FACTS, [])[count:]
             work.info[_LATEST] = latest
         work.info.pop(PENDING, None)
-
-
-__all__ = [
-    "DELETED",
-    "act_as",
-    "actor_of",
-    "add_fact",
-    "because",
-    "changing",
-    "do_changing",
-    "note",
-    "note_on",
-    "subscribe",
-]
