@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from databases import SQLITE
 from ringback import clock
 from ringback.access.dependencies import current_user
 from ringback.access.permissions import PERMISSIONS, Permission, Role
@@ -30,6 +31,7 @@ from ringback.sessions.search import session_id
 from ringback.sessions.story import Hop, Sighting
 from ringback.settings import load_settings
 
+pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
 PATH = "/environments/traffic"
 API = "/api/v1/traffic-rules"
 PHONE = Hop("udp", "198.51.100.23", 5060, "192.0.2.10", 5060, "101")
