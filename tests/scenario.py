@@ -41,7 +41,9 @@ and CANCEL follow RFC 3261. Options:
   duplicate      captured twice 40 us apart with one IP id
 
 Indented more deeply below a message: ``Name: value`` replaces or adds a header (repeat to add more), ``Name:`` removes it,
-``| text`` is a line of the body. ``A => B CODEC SECONDSs key=value`` is an RTP stream; ``A ! LEVEL text`` a log line of A.
+``| text`` is a line of the body. ``A => B CODEC SECONDSs key=value`` is an RTP stream; ``A ! LEVEL text`` a log line of A
+about leg a; ``A $ STEP key=value ... : text`` a line of the billing log about what A asked, of the leg
+``leg=`` (a by default).
 """
 
 from __future__ import annotations
@@ -200,11 +202,24 @@ class _Stage:
             self._message(times, self._known(source), self._known(destination), rest, extra)
         elif match := re.match(r"(\S+)\s+(\S+)\s+=>\s+(\S+)\s+(\S+)\s+([\d.]+)s\s*(.*)$", text):
             self._stream(*match.groups())
+        elif match := re.match(r"(\S+)\s+(\S+)\s+\$\s+(\S+)\s+(.*?)\s*: (.+)$", text):
+            self._billed(*match.groups())
         elif match := re.match(r"(\S+)\s+(\S+)\s+!\s+(\S+)\s+(.+)$", text):
             time, node, level, words = match.groups()
-            self.played.logs.append(LogLine(self.start_us + self._time(time), "node", node, level, words))
+            call_id = self.legs["a"].call_id if "a" in self.legs else ""
+            self.played.logs.append(LogLine(self.start_us + self._time(time), "node", node, level, words, call_id))
         else:
             raise ValueError(f"cannot read the line {text!r}")
+
+    def _billed(self, time: str, node: str, step: str, pairs: str, words: str) -> None:
+        fields = dict(pair.split("=", 1) for pair in pairs.split())
+        leg = self.legs.get(fields.pop("leg", "a"))
+        fields = {name: value.replace("_", " ") if name == "destination" else value for name, value in fields.items()}
+        fields |= {} if step == "-" else {"step": step}
+        call_id = leg.call_id if leg else ""
+        self.played.logs.append(
+            LogLine(self.start_us + self._time(time), "billing", node, "info", words, call_id, fields)
+        )
 
     def _known(self, name: str) -> _Endpoint:
         if name not in self.endpoints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import diagnosis_cases_authentication
+import diagnosis_cases_billing
 import diagnosis_cases_calls
 import diagnosis_cases_capture
 import diagnosis_cases_media
@@ -23,13 +24,14 @@ from scenario import Played, play
 
 CASES: dict[str, Case] = {
     **diagnosis_cases_authentication.CASES,
+    **diagnosis_cases_billing.CASES,
     **diagnosis_cases_refusals.CASES,
     **diagnosis_cases_calls.CASES,
     **diagnosis_cases_media.CASES,
     **diagnosis_cases_capture.CASES,
 }
-# A file has no capture agents: two clocks need two probes, which only HEP tells apart.
-NEED_PROBES = {"clock-skew"}
+# A file has no capture agents: two clocks need two probes, which only HEP tells apart; nor has it log lines.
+NEED_MORE_THAN_PACKETS = {"clock-skew", *diagnosis_cases_billing.CASES}
 SHOWS = [
     pytest.param(id_, ladder, id=f"{id_}-{n}") for id_, case in CASES.items() for n, ladder in enumerate(case.shows)
 ]
@@ -69,7 +71,7 @@ def test_not_shown_by_what_only_looks_like_it(id_: str, ladder: str) -> None:
     assert id_ not in [issue.id for issue in issues_of(play(ladder))]
 
 
-@pytest.mark.parametrize(("id_", "ladder"), [one for one in SHOWS if one.values[0] not in NEED_PROBES])
+@pytest.mark.parametrize(("id_", "ladder"), [one for one in SHOWS if one.values[0] not in NEED_MORE_THAN_PACKETS])
 def test_shown_from_packets(id_: str, ladder: str) -> None:
     """The whole path: written as a pcap with its RTP, read, correlated and diagnosed."""
     played = play(ladder)

@@ -204,6 +204,8 @@ class Entry:
     text: str
     arrow: Arrow | None = None
     log: LogLine | None = None
+    source: str = ""  # of a billing line: Participant.id of who says it, the node or the billing engine
+    destination: str = ""  # and to whom: "" for a step that the engine takes by itself, and where nobody knows
 
 
 @dataclass(slots=True)
@@ -270,6 +272,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Mend:
+    """An entity of the books that would have to change: what the page of an issue links to."""
+
+    type: str  # "rate", "account", ... as the billing log names it
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
     """One named issue of one session, its texts filled from the session's facts."""
 
@@ -282,6 +292,7 @@ class Issue:
     causes: tuple[str, ...]
     steps: tuple[Step, ...]
     links: tuple[tuple[str, str], ...] = ()  # (text, URL or URL name)
+    mend: tuple[Mend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

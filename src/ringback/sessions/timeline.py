@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from ringback.sessions import billing_log
 from ringback.sessions.story import Arrow, Entry, LogLine, Participant, StreamReport
 
 
@@ -23,9 +24,13 @@ def merged(
     for participant in participants:
         for name in (participant.id, participant.label, *participant.agents):
             writers[name] = participant
-    others = [_line(log, writers.get(log.node)) for log in logs]
+    askers = billing_log.by_name(participants)
+    others = [
+        _billing_line(log, askers) if log.kind == billing_log.KIND else _line(log, writers.get(log.node))
+        for log in logs
+    ]
     others += [Entry(0, report.ended_us, "media", "", stream_words(report)) for report in media]
-    others.sort(key=lambda entry: (entry.time_us, entry.kind, entry.node, entry.text))
+    others.sort(key=_place)
     entries: list[Entry] = []
     following = 0
     for arrow in arrows:
@@ -45,9 +50,22 @@ def merged(
 
 def _line(log: LogLine, writer: Participant | None) -> Entry:
     """A line under the name of the node that wrote it (HEP tells its number only), on that node's corrected clock."""
-    kind = log.kind if log.kind in ("billing", "media") else "log"
+    kind = "media" if log.kind == "media" else "log"
     skew_us, node = (writer.skew_us, writer.label) if writer else (0, log.node)
     return Entry(0, log.time_us + skew_us, kind, node, log.text, log=log)
+
+
+def _place(entry: Entry) -> tuple[int, str, str, int, str]:
+    step = billing_log.place_of(entry.log) if entry.kind == billing_log.KIND and entry.log else 0
+    return entry.time_us, entry.kind, entry.node, step, entry.text
+
+
+def _billing_line(log: LogLine, known: Mapping[str, Participant]) -> Entry:
+    """On the engine's clock, which is not that of the node under whose name the line may stand."""
+    engine, writer = known.get(billing_log.engine_lane(log, known)), known.get(log.node)
+    time_us = log.time_us + (engine.skew_us if engine else 0)
+    node = writer.label if writer else log.node
+    return billing_log.addressed(Entry(0, time_us, billing_log.KIND, node, log.text, log=log), known)
 
 
 def message_words(arrow: Arrow) -> str:

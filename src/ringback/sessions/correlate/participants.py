@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ringback.sessions import billing_log
 from ringback.sessions.correlate.arrows import Socket
 from ringback.sessions.correlate.lanes import Lane, lanes_of, text
 from ringback.sessions.correlate.software import is_gateway, is_phone, is_switch
@@ -156,17 +157,23 @@ def _straight_from(response: Reading) -> bool:
 def _only_logged(
     known: Iterable[Participant], nodes: Sequence[NodeInfo], logs: Iterable[LogLine]
 ) -> list[Participant]:
-    """Nodes that wrote log lines and sent no SIP: the billing engine above all."""
-    names = {name for one in known for name in (one.id, *one.agents)}
-    names |= {address.rpartition(":")[0].strip("[]") for one in known for address in one.addresses}
-    found: dict[str, Participant] = {}
-    for log in logs:
-        if not log.node or log.node in names or log.node in found:
-            continue
+    """Registered nodes that wrote log lines and sent no SIP, and the billing engines."""
+    names = billing_log.by_name(known)
+    found: list[Participant] = []
+
+    def add(one: Participant, *also: str) -> None:
+        found.append(one)
+        names.update(dict.fromkeys((one.id, *also), one))
+
+    lines = list(logs)
+    for log in lines:
         node = next((one for one in nodes if log.node == one.name or log.node in one.agents | one.addresses), None)
-        if node and node.name not in names:
-            found[log.node] = Participant(node.name, node.name, node.kind, [], node.cluster, node.colour)
-            names.add(node.name)
-        elif node is None and log.kind == "billing":
-            found[log.node] = Participant(log.node, log.node, "billing", [], cluster=True)
-    return list(found.values())
+        if log.node and log.node not in names and node:
+            if node.name in names:
+                names[log.node] = names[node.name]
+            else:
+                add(Participant(node.name, node.name, node.kind, [], node.cluster, node.colour), log.node)
+    for log in lines:
+        if log.kind == billing_log.KIND and (engine := billing_log.engine_lane(log, names)) not in names:
+            add(Participant(engine, engine, "billing", [], cluster=True))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ringback.sessions.diagnose.catalogue import TELLS, Catalogue, CatalogueError, Definition, load_catalogue
 from ringback.sessions.diagnose.facts import Ending, Facts, facts_of
@@ -26,7 +27,7 @@ def diagnose(session: Session, catalogue: Catalogue) -> list[Issue]:
     Order: what ended it, what hurt the media, what is unusual; within these by severity, then by certainty. A good end is
     told only where nothing worse than a notice is known. Never raises for any session that correlation can build.
     """
-    facts = facts_of(session)
+    facts = facts_of(session, catalogue.reasons)
     known = [
         (definition, finding)
         for finding in _merged(_findings(facts, catalogue))
@@ -77,7 +78,7 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
     for same in by_issue.values():
         best = max(same, key=lambda one: one.confidence)
         shown = best.evidence if len(same) == 1 else in_order(one for each in same for one in each.evidence)
-        merged.append(Finding(best.issue, shown, best.values, best.confidence, best.severity, best.by_absence))
+        merged.append(replace(best, evidence=shown))
     return merged
 
 
@@ -96,6 +97,7 @@ def _issue(facts: Facts, definition: Definition, finding: Finding) -> Issue:
         causes=tuple(text.format_map(values) for text in definition.causes),
         steps=tuple(Step(step.role, sentences(step.text.format_map(values))) for step in definition.steps),
         links=definition.links,
+        mend=finding.mend,
     )
 
 

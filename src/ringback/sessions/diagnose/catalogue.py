@@ -10,11 +10,12 @@ import re
 import string
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
+from ringback.sessions.diagnose.billing_reasons import OWN_FILE, Reasons, ReasonsError, built_in, read_reasons
 from ringback.sessions.diagnose.conditions import Condition, ConditionError, read_condition
 from ringback.sessions.diagnose.finding import Severity
 from ringback.sessions.diagnose.predicates import ENDINGS, RECOGNISED, REMARKS
@@ -25,6 +26,7 @@ BUILT_IN = Path(__file__).parent / "issues"
 ROLES = ("support", "noc", "billing", "customer")
 SEVERITIES = ("critical", "warning", "notice")
 GROUPS = {
+    "billing": "Refused by billing",
     "authentication": "Authentication and registration",
     "routing": "Routing and signalling",
     "media": "Media",
@@ -92,6 +94,7 @@ class Catalogue:
     """Every issue that can be found, in the order of the guide."""
 
     definitions: Mapping[str, Definition]
+    reasons: Reasons = field(default_factory=built_in)  # of billing engines' refusals
 
     def __iter__(self) -> Iterator[Definition]:
         return iter(self.definitions.values())
@@ -127,6 +130,8 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
     definitions = dict(built_in.definitions)
     changed: dict[str, Path] = {}
     for path in sorted(folder.glob("*.toml")):
+        if path.name == OWN_FILE:
+            continue
         table = _table(path)
         name = _id(path, table)
         if name in changed:
@@ -140,7 +145,17 @@ def load_catalogue(folder: Path | None = None) -> Catalogue:
             continue
         definitions[name] = _overridden(path, table, known) if known else _own(path, table, name)
     _check_related(definitions, changed)
-    return Catalogue(definitions)
+    return Catalogue(definitions, _reasons(folder / OWN_FILE))
+
+
+def _reasons(path: Path) -> Reasons:
+    """The built-in ones, with the operator's over them."""
+    if not path.exists():
+        return built_in()
+    try:
+        return built_in().with_own(read_reasons(path))
+    except ReasonsError as error:
+        raise CatalogueError(path, error.key, str(error)) from error
 
 
 @lru_cache(1)

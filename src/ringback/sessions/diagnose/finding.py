@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ringback.sessions.diagnose.facts import Ending, Facts
-from ringback.sessions.story import Arrow, Evidence
+from ringback.sessions.story import Arrow, Evidence, Mend
 
 Severity = Literal["critical", "warning", "notice"]
 
@@ -22,6 +22,7 @@ class Finding:
     confidence: float = 1.0
     severity: Severity | None = None  # milder than the catalogue's, where this case is
     by_absence: bool = False  # it rests on something that was not seen: a capture with gaps makes it doubtful
+    mend: tuple[Mend, ...] = ()  # entities of the books that would have to change
 
 
 @dataclass(frozen=True, slots=True)

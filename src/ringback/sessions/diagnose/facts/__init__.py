@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ringback.sessions.diagnose.billing_reasons import Reasons, built_in
 from ringback.sessions.diagnose.facts.attempts import Attempt, attempts_of, only_trying, silent_hop
+from ringback.sessions.diagnose.facts.billing import Billing, billing_of
 from ringback.sessions.diagnose.facts.gaps import Gap, gaps_of, truncated_of
 from ringback.sessions.diagnose.facts.legs import LegFacts, Refusal, legs_of
 from ringback.sessions.diagnose.facts.media import Listening, Negotiation, listening_of, negotiations_of
@@ -93,6 +95,7 @@ class Facts:
     legs: Mapping[str, LegFacts]
     gaps: tuple[Gap, ...]
     truncated: tuple[Arrow, ...]
+    billing: Billing
 
     @cached_property
     def endings(self) -> tuple[Ending, ...]:
@@ -169,8 +172,8 @@ class Facts:
         return (arrow for arrow in self.session.arrows if not arrow.is_retransmission)
 
 
-def facts_of(session: Session) -> Facts:
-    """Never raises: what a broken message does not say is simply not known."""
+def facts_of(session: Session, reasons: Reasons | None = None) -> Facts:
+    """Never raises: what a broken message does not say is simply not known. `reasons`: of billing engines' refusals."""
     attempts = attempts_of(session)
     legs = legs_of(session, attempts)
     return Facts(
@@ -180,4 +183,5 @@ def facts_of(session: Session) -> Facts:
         legs=legs,
         gaps=gaps_of(session, legs),
         truncated=truncated_of(session),
+        billing=billing_of(session, reasons or built_in()),
     )

@@ -1,0 +1,170 @@
+"""What the billing log adds to the answer: its reasons before the codes, evidence on both sides, and the entity to mend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from diagnosis_cases_billing import ALSO, FORBIDDEN, decided
+from diagnosis_ladders import HEALTHY, NODES, TALK, hang_up, wait
+
+from ringback.demo import recording
+from ringback.demo.copies import again, originals
+from ringback.sessions.capture.hep import SIP, decode
+from ringback.sessions.correlate import build_session, build_sessions
+from ringback.sessions.diagnose import CatalogueError, diagnose, load_catalogue
+from ringback.sessions.diagnose.billing_reasons import OTHER, REASONS, built_in
+from ringback.sessions.diagnose.catalogue import Catalogue
+from ringback.sessions.story import Issue, LogLine, Mend, Session, Sighting
+from scenario import play
+
+
+def told(ladder: str, catalogue: Catalogue | None = None) -> tuple[Session, list[Issue]]:
+    played = play(ladder)
+    session = build_sessions(played.sightings, logs=played.logs, nodes=played.nodes)[0]
+    return session, diagnose(session, catalogue or load_catalogue())
+
+
+def test_a_refusal_rests_on_the_message_and_on_the_lines_and_names_what_to_mend() -> None:
+    session, (issue,) = told(FORBIDDEN)
+    kinds = {entry.number: entry.kind for entry in session.entries}
+    assert [kinds[one.message] for one in issue.evidence] == ["sip", "billing", "billing", "billing", "sip"]
+    assert issue.mend == (Mend("account", 7),)
+    assert issue.confidence == 1.0
+    assert issue.description == (
+        "edge asked the billing engine, which refused this call: the rate for Premium numbers 866 (prefix 1866) is marked as "
+        "forbidden, so the account 12103355787 may not call 18660333777. edge answered the INVITE with 403 Destination "
+        "forbidden after 0.016 s."
+    )
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS - {"wrong-password", "system-error"}))
+@pytest.mark.parametrize(
+    "answer", ["403 Forbidden", "404 Not Found", "486 Busy Here", "503 No circuit available", "603 Decline"]
+)
+def test_the_reason_decides_whatever_the_node_answered(reason: str, answer: str) -> None:
+    _, issues = told(decided(reason, answer))
+    assert [issue.id for issue in issues] == [reason]
+
+
+@pytest.mark.parametrize("ladder", ALSO["credentials-rejected"], ids=["call", "registration"])
+def test_a_wrong_password_is_told_as_credentials(ladder: str) -> None:
+    _, issues = told(ladder)
+    assert issues[0].id == "credentials-rejected"
+    assert "12103355787" in issues[0].description
+
+
+@pytest.mark.parametrize("apart_s", [-1.5, 0.5, 1.5])
+def test_the_engines_clock_may_be_another(apart_s: float) -> None:
+    played = play(FORBIDDEN)
+    logs = [replace(line, time_us=line.time_us + round(apart_s * 1e6)) for line in played.logs]
+    session = build_sessions(played.sightings, logs=logs, nodes=played.nodes)[0]
+    assert diagnose(session, load_catalogue())[0].id == "destination-forbidden"
+
+
+def test_lines_that_know_the_billing_session_only() -> None:
+    played = play(FORBIDDEN)
+    for line in played.logs:
+        line.call_id, line.fields["conf_id"] = "", "0000000000000000000000000000abcd"
+    session = build_session(played.sightings, logs=played.logs, nodes=played.nodes)
+    assert diagnose(session, load_catalogue())[0].id == "destination-forbidden"
+
+
+@pytest.mark.parametrize("link_id", ["", "abc", "-1", "7" * 30, "٣"])
+def test_a_link_that_leads_nowhere_is_none(link_id: str) -> None:
+    played = play(FORBIDDEN)
+    for line in played.logs:
+        line.fields["link_id"] = link_id
+    session = build_session(played.sightings, logs=played.logs, nodes=played.nodes)
+    assert diagnose(session, load_catalogue())[0].mend == ()
+
+
+def test_every_recorded_call_shows_no_more_with_a_healthy_billing_log() -> None:
+    """Allowed, begun, ended and charged as long as it was: nothing of it is an issue, and nothing of it hides one."""
+    catalogue = load_catalogue()
+    for name, original in originals(*recording.load()).items():
+        packets = [decode(one.packet, 0) for one in again(original, 1_795_348_800_000_000)]
+        sightings = [Sighting(*packet[:5]) for packet in packets if packet.payload_type == SIP]
+        plain = build_session(sightings)
+        billed = build_session(sightings, logs=healthy_log(plain))
+        assert {one.id for one in diagnose(plain, catalogue)}.isdisjoint(
+            one.id for one in catalogue if one.group == "billing"
+        ), name
+        assert [one.id for one in diagnose(billed, catalogue)] == [one.id for one in diagnose(plain, catalogue)], name
+
+
+def healthy_log(session: Session) -> list[LogLine]:
+    lines = []
+    for leg in session.legs:
+        if leg.kind != "call":
+            continue
+        asked = {"engine": "ringback", "account": leg.caller}
+        steps = [(leg.started_us + 500, "request", {}), (leg.started_us + 900, "decision", {"result": "allowed"})]
+        if leg.answered_us is not None:
+            steps.append((leg.answered_us + 500, "start", {}))
+        if leg.answered_us is not None and leg.duration_s is not None:
+            ended_us = leg.answered_us + round(leg.duration_s * 1e6)
+            seconds = {"seconds": str(round(leg.duration_s))}
+            steps += [(ended_us + 500, "stop", seconds), (ended_us + 900, "xdr", {**seconds, "amount": "0.1"})]
+        node = session.participants[1].label
+        lines += [
+            LogLine(time_us, "billing", node, "info", step, leg.call_id, {**asked, "step": step, **fields})
+            for time_us, step, fields in steps
+        ]
+    return lines
+
+
+def test_a_call_without_billing_lines_has_no_mismatch() -> None:
+    for ladder in (HEALTHY, NODES + TALK + hang_up() + wait(120)):
+        assert [issue.id for issue in told(ladder)[1]] == ["normal"]
+
+
+class TestReasons:
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"reason": "destination-forbidden"}, "destination-forbidden"),
+            ({"reason": "Destination Forbidden"}, "destination-forbidden"),
+            ({"error_name": "cld_blocked", "h323_return_code": "9"}, "destination-forbidden"),
+            ({"reason": "?", "error_name": "insufficient_balance"}, "insufficient-balance"),
+            ({"h323_return_code": "5"}, "account-expired"),
+            ({"cause": "OUTGOING_CALL_BARRED"}, "destination-forbidden"),
+            ({"error": "INSUFFICIENT_CREDIT"}, "insufficient-balance"),
+            ({"reason": "moon-phase"}, OTHER),
+            ({}, OTHER),
+        ],
+    )
+    def test_what_engines_say(self, fields: dict[str, str], reason: str) -> None:
+        assert built_in().of(fields) == reason
+
+    def test_every_reason_has_its_issue(self) -> None:
+        catalogue = load_catalogue()
+        told_as = {"wrong-password": "credentials-rejected", "system-error": "billing-error"}
+        assert all(catalogue.get(told_as.get(one, one)) for one in REASONS)
+        assert set(built_in().names.values()) | set(built_in().codes.values()) <= REASONS
+
+    def test_an_operators_own_win(self, tmp_path: Path) -> None:
+        (tmp_path / "billing-reasons.toml").write_text(
+            '[reasons]\nmoon-phase = "account-suspended"\ncld_blocked = "destination-not-in-tariff"\n'
+            '[h323_return_code]\n99 = "account-closed"\n'
+        )
+        catalogue = load_catalogue(tmp_path)
+        assert told(decided("moon-phase"), catalogue)[1][0].id == "account-suspended"
+        assert catalogue.reasons.of({"reason": "cld_blocked"}) == "destination-not-in-tariff"
+        assert catalogue.reasons.of({"h323_return_code": "99"}) == "account-closed"
+        assert catalogue.reasons.of({"h323_return_code": "1"}) == "account-unknown"
+
+    @pytest.mark.parametrize(
+        ("text", "key"),
+        [
+            ('[reasons]\nx = "no-such"', "reasons.x"), ('x = "account-closed"', "x"), ("[more]", "more"),
+            ("[reasons]\nx = 1", "reasons.x"), ("[", ""),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_is_told_with_file_and_key(self, tmp_path: Path, text: str, key: str) -> None:
+        (tmp_path / "billing-reasons.toml").write_text(text)
+        with pytest.raises(CatalogueError) as caught:
+            load_catalogue(tmp_path)
+        assert caught.value.key == key
+        assert caught.value.path.name == "billing-reasons.toml"
