@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -56,8 +57,7 @@ class Fact:
     root_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Whose an entity is: in which environment, of which customer and account."""
 
     environment: str

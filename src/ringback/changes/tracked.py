@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -98,13 +98,11 @@ def _pending(work: UnitOfWork) -> list[tuple[Fact, Tracked]]:
 
 
 def _add(work: UnitOfWork, row: Tracked, action: str, changes: dict[str, tuple[Json, Json]]) -> None:
-    from ringback.changes.service import add_fact
-
-    owner = row.owner()
+    owner, mapper = row.owner(), _mapper(row)
     fact = Fact(
         environment=owner.environment,
         entity_type=row.__entity__,
-        entity_id=str(_mapper(row).primary_key_from_instance(row)[0]),
+        entity_id=str(getattr(row, _key(mapper))),
         entity_name=row.told_as()[:255],
         action=action,
         version=row.version,
@@ -112,13 +110,26 @@ def _add(work: UnitOfWork, row: Tracked, action: str, changes: dict[str, tuple[J
         customer_id=owner.customer_id,
         account_id=owner.account_id,
     )
-    known = add_fact(work, fact)
+    known = _adding()(work, fact)
     if action == CHANGED:
         _pending(work).append((known, row))
 
 
+@cache
+def _adding() -> Callable[[UnitOfWork, Fact], Fact]:
+    """Of the module that builds on this one: looked up once, not for each of the rows of an import."""
+    from ringback.changes.service import add_fact
+
+    return add_fact
+
+
 def _mapper(row: Tracked) -> Mapper[Any]:
     return instance_state(row).mapper
+
+
+@cache
+def _key(mapper: Mapper[Any]) -> str:
+    return mapper.get_property_by_column(mapper.primary_key[0]).key
 
 
 def _changes(row: Tracked) -> dict[str, tuple[Json, Json]]:

@@ -37,7 +37,7 @@ from ringback.records.engine import UnitOfWork, reading
 
 CREATED, CHANGED, UNCHANGED, DELETED, REFUSED = "created", "changed", "unchanged", "deleted", "refused"
 IMPORTED, BULK = "entities.imported", "entities.bulk"  # the facts that are the cause of all the others
-BATCH = 500  # rows of a unit of work
+BATCH = 1000  # rows of a unit of work
 _ALONE = frozenset({"node", "account_add_on"})  # whose rules look at what others of the same batch wrote
 
 Key = tuple[tuple[str, ...], tuple[Hashable, ...]]  # fields, values

@@ -21,6 +21,7 @@ _CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)*")
 _WORD_LENGTH = 255
 _MOST_WHOLE = 10**15
+_MOST_NAMED = 12  # choices
 _YES, _NO = frozenset({"yes", "true", "1", "on", "y"}), frozenset({"no", "false", "0", "off", "n"})
 GREATEST_ID = 2**63 - 1  # that a database keeps
 
@@ -162,8 +163,9 @@ def _choice(field: Field, given: object) -> str:
     for value, label in field.choices:
         if text.lower() in (value.lower(), label.lower()):
             return value
-    known = ", ".join(value for value, _ in field.choices[:10]) + (" ..." if len(field.choices) > 10 else "")
-    raise ValueError(f"{field.label} is one of {known}.")
+    if len(field.choices) > _MOST_NAMED:
+        raise ValueError(f"There is no {field.label.lower()} {text[:20]!r}.")
+    raise ValueError(f"{field.label} is one of {', '.join(value for value, _ in field.choices)}.")
 
 
 def _date(field: Field, given: object) -> date:
