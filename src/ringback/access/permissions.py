@@ -21,6 +21,7 @@ class Permission(StrEnum):
     CATALOGUE_WRITE = "catalogue.write"
     NETWORK_READ = "network.read"  # nodes, connections, CPE profiles
     NETWORK_WRITE = "network.write"
+    ENGINE_ASK = "engine.ask"  # a node asks the billing engine
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     CONFIGURATION_READ = "configuration.read"
@@ -68,7 +69,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         _LOOK
         | _TRACE
         | {_P.CAPTURES_WRITE, _P.LOGS_WRITE, _P.CAPTURE_READ, _P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE}
-        | {_P.NETWORK_WRITE, _P.PERSONAL_READ}
+        | {_P.NETWORK_WRITE, _P.PERSONAL_READ, _P.ENGINE_ASK}
     ),
 }
 
@@ -85,6 +86,7 @@ ABOUT: dict[Permission, str] = {
     _P.CATALOGUE_WRITE: "Make and change products, tariffs, rates and access policies",
     _P.NETWORK_READ: "See nodes, connections and CPE profiles",
     _P.NETWORK_WRITE: "Make and change nodes, connections and CPE profiles",
+    _P.ENGINE_ASK: "Ask the billing engine whether a call may be made, and tell it of calls",
     _P.AUDIT_READ: "Read the audit log",
     _P.AUDIT_VERIFY: "Verify the audit log",
     _P.CONFIGURATION_READ: "See the options",

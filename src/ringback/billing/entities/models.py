@@ -11,6 +11,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, object_session
 
 from ringback.billing.entities import checks
+from ringback.billing.entities.addresses import keep_index
 from ringback.billing.entities.fields import (
     About,
     Entity,
@@ -211,6 +212,13 @@ class Product(Entity):
     name: Mapped[str] = text("Name", 64, required=True, unique=True, listed=True, searched=True)
     currency: Mapped[str] = choice("Currency", checks.CURRENCIES, listed=True, filtered=True, fixed=True)
     subscription_fee: Mapped[Decimal | None] = money("Subscription fee", least=0, unit="a period", listed=True)
+    simultaneous_calls: Mapped[int | None] = whole(
+        "Calls at once",
+        least=1,
+        most=100_000,
+        unit="calls",
+        help="Of each account. Empty: Engine.Simultaneous_Calls.",
+    )
     access_policy_id: Mapped[int | None] = link(
         "Default access policy", "access_policy", "access_policies", api_name="i_access_policy"
     )
@@ -254,6 +262,9 @@ class Account(Entity):
     role: Mapped[str] = text("Role", 64, help="Such as phone line, mobile, fax, trunk.")
     balance: Mapped[Decimal] = money("Balance", required=True, kept=True, default=Decimal(0), listed=True)
     credit_limit: Mapped[Decimal | None] = money("Credit limit", least=0, help="Empty: the customer's.")
+    simultaneous_calls: Mapped[int | None] = whole(
+        "Calls at once", least=1, most=100_000, unit="calls", help="Empty: the product's."
+    )
     access_policy_id: Mapped[int | None] = link(
         "Access policy", "access_policy", "access_policies", api_name="i_access_policy", help="Empty: the product's."
     )
@@ -276,6 +287,9 @@ class Account(Entity):
 
     def owner(self) -> Owner:
         return Owner(self.environment, self.customer_id, self.id)
+
+
+keep_index(Account)
 
 
 class RatingEntry(Entity):
