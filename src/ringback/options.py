@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ringback import retention
+from ringback.billing.ledger import options as ledger
 from ringback.configuration import people, shared
 from ringback.configuration.options import registry
 from ringback.sessions import options as sessions
 
 OPTIONS = registry
-MODULES = (shared, people, sessions, retention)  # the last says what fewer days would touch
+MODULES = (shared, people, sessions, ledger, retention)  # the last says what fewer days would touch

@@ -37,3 +37,19 @@ def changes_after(
         )
         for row in session.execute(found)
     ]
+
+
+def last_record(session: Session, environment: str, entity_type: str, entity_id: str) -> int | None:
+    """The id of the newest record of an entity that is no read."""
+    found = (
+        select(AuditRecord.id)
+        .where(
+            AuditRecord.environment == environment,
+            AuditRecord.entity_type == entity_type,
+            AuditRecord.entity_id == entity_id,
+            ~AuditRecord.action.endswith("read"),
+        )
+        .order_by(AuditRecord.id.desc())
+        .limit(1)
+    )
+    return session.scalar(found)

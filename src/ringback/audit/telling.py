@@ -28,6 +28,7 @@ from ringback.billing.entities.fields import EntityType, Field, Kind
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_values import aligned, decimals, exponent, in_sentence
 from ringback.billing.entities.personal import masked
+from ringback.billing.ledger.schemas import LEDGER_PATHS, TOLD_FIELDS
 from ringback.changes.schemas import SECRET, Json
 from ringback.records.money import from_units
 from ringback.records.tables import INSTALLATION, Record
@@ -256,7 +257,7 @@ class Telling:
                 case "parts":
                     return self._parts(told)
                 case _:
-                    return self._argument(arguments.get(name), how)
+                    return self._argument(name, how, arguments, currency)
 
         return self._messages.fill(message, fill, arguments)
 
@@ -333,9 +334,17 @@ class Telling:
             return ", ".join(f"{key} = {each}" for key, each in value.items())
         return str(value)
 
-    def _argument(self, value: Json, how: str) -> str:
+    def _argument(self, name: str, how: str, arguments: Mapping[str, Json], currency: str) -> str:
+        value, words = arguments.get(name), self._messages
         if value is None:
-            return self._messages.values["nothing"]
+            return words.values["nothing"]
+        if how == "part":  # a message of its own, such as what a balance changed by
+            part = words.parts.get(f"{name}.{value}", words.parts[name])
+            told = words.fill(part, lambda at, of: self._argument(at, of, arguments, currency), arguments)
+            return in_sentence(told)
+        if how == "money":
+            number = Decimal(str(value))
+            return words.money(number, currency, max(exponent(currency), min(decimals(number), 5)))
         kind = how.removeprefix("mask-")
         if how.startswith("mask-") and kind in _MASKS and not self._sees_personal:
             return mask(str(value), cast("Mask", kind))
@@ -371,9 +380,11 @@ class Telling:
     def _href(self, record: AuditRecord) -> str:
         described = TYPES.get(record.entity_type)
         elsewhere = record.environment not in self._reader.environments
-        if described is None or elsewhere or not record.entity_id or not self._reader.may(described.read):
+        read = described.read if described else Permission.CUSTOMERS_READ
+        path = described.about.path if described else LEDGER_PATHS.get(record.entity_type)
+        if path is None or elsewhere or not record.entity_id or not self._reader.may(read):
             return ""
-        return f"/{described.about.path}/{record.entity_id}" if record.action != "deleted" else ""
+        return f"/{path}/{record.entity_id}" if record.action != "deleted" else ""
 
     def _currency(self, record: AuditRecord, changes: Mapping[str, Sequence[Json]]) -> str:
         """Of amounts among the changes: the entity's own, else its customer's."""
@@ -439,7 +450,8 @@ def _shown_arguments(message: Message, arguments: Mapping[str, Json]) -> dict[st
 @cache
 def _field(entity_type: str, name: str) -> Field | None:
     described = TYPES.get(entity_type)
-    return next((field for field in described.fields if field.name == name), None) if described else None
+    fields = (*(described.fields if described else ()), *TOLD_FIELDS.get(entity_type, ()))
+    return next((field for field in fields if field.name == name), None)
 
 
 @cache

@@ -22,14 +22,23 @@ class Past:
 
 
 Reader = Callable[[Session, str, str, str, int], Sequence[Past]]
+Last = Callable[[Session, str, str, str], int | None]
 _readers: list[Reader] = []
+_lasts: list[Last] = []
 
 
-def read_with(reader: Reader) -> None:
-    """Called by who keeps the records. `reader(session, environment, entity type, id, version)`: changes after it."""
+def read_with(reader: Reader, last: Last) -> None:
+    """Called by who keeps the records. `reader(session, environment, entity type, id, version)`: changes after it;
+    `last(session, environment, entity type, id)`: the id of the newest record."""
     _readers[:] = [reader]
+    _lasts[:] = [last]
 
 
 def changes_after(session: Session, environment: str, entity_type: str, entity_id: str, version: int) -> list[Past]:
     """In their order; nothing where nobody keeps records in this process."""
     return [past for reader in _readers for past in reader(session, environment, entity_type, entity_id, version)]
+
+
+def last_record(session: Session, environment: str, entity_type: str, entity_id: str) -> int | None:
+    """Of what happened to the entity before this work: to be the cause of what follows from it."""
+    return next((last(session, environment, entity_type, entity_id) for last in _lasts), None)

@@ -1,0 +1,1 @@
+"""The ledger: what customers owe and why, their payments, and their invoices."""

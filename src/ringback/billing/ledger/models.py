@@ -28,6 +28,7 @@ XDR_KINDS = (
     "correction",
 )  # fmt: skip -- what moved a balance
 BILLED_KINDS = ("charge", "fee", "tax", "correction")  # which the next invoice asks for
+HOLDS_FUNDS = ("debit", "voucher")  # billing models of accounts that pay in advance and are never invoiced
 INVOICE_STATES = ("draft", "issued", "void")
 PAYMENT_METHODS = ("cash", "card", "bank_transfer", "direct_debit", "cheque", "voucher", "credit", "other")
 
