@@ -220,6 +220,12 @@ def test_no_page_and_no_answer_crosses_to_another_environment(world: World, else
     )  # who may see both sees the whole tree
 
 
+def test_a_record_of_another_environment_links_to_no_customer_of_this(world: World, elsewhere: int) -> None:
+    page = console(world, Role.ADMINISTRATOR).get(f"/audit/{elsewhere}")
+    assert "Customer Secret Customer was created." in page
+    assert 'href="/customers/' not in page.split("<main")[1]
+
+
 def test_who_may_not_read_the_audit_log_is_refused_everywhere(world: World) -> None:
     with by_tester(world.engine) as work:
         token = create_token(work, "narrow", scopes=("sessions.read",))

@@ -139,7 +139,10 @@ def record_page(
     except service.RecordNotFound:
         raise _no_such(record_id) from None
     service.note_record(records, reader, actor, found.record)
-    return _render(request, "record.html", reader, record=found.record, chain=found, unfolded=unfold or [])
+    linked = reader.may(Permission.CUSTOMERS_READ) and found.record.environment in reader.environments
+    return _render(
+        request, "record.html", reader, record=found.record, chain=found, unfolded=unfold or [], linked=linked
+    )  # fmt: skip
 
 
 def log_page(
