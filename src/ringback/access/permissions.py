@@ -17,6 +17,7 @@ class Permission(StrEnum):
     CAPTURE_READ = "capture.read"  # the state of collectors, spool and stores
     CUSTOMERS_READ = "customers.read"  # customers, accounts and what is theirs: add-ons, commitments, CPE, DID, SIM
     CUSTOMERS_WRITE = "customers.write"
+    MONEY_WRITE = "money.write"  # payments, refunds, adjustments, charges, invoices
     CATALOGUE_READ = "catalogue.read"  # products, tariffs, rates, access policies
     CATALOGUE_WRITE = "catalogue.write"
     NETWORK_READ = "network.read"  # nodes, connections, CPE profiles
@@ -56,7 +57,7 @@ _LOOK = {
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
     Role.BILLING: frozenset(
-        _LOOK | _TRACE | {_P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE, _P.PERSONAL_READ, _P.TOKENS_OWN}
+        _LOOK | _TRACE | {_P.CUSTOMERS_WRITE, _P.MONEY_WRITE, _P.CATALOGUE_WRITE, _P.PERSONAL_READ, _P.TOKENS_OWN}
     ),
     Role.SUPPORT: frozenset(
         _LOOK | _TRACE | {_P.CAPTURES_WRITE, _P.CUSTOMERS_WRITE, _P.PERSONAL_READ, _P.TOKENS_OWN}
@@ -68,7 +69,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.API: frozenset(
         _LOOK
         | _TRACE
-        | {_P.CAPTURES_WRITE, _P.LOGS_WRITE, _P.CAPTURE_READ, _P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE}
+        | {_P.CAPTURES_WRITE, _P.LOGS_WRITE, _P.CAPTURE_READ, _P.CUSTOMERS_WRITE, _P.CATALOGUE_WRITE, _P.MONEY_WRITE}
         | {_P.NETWORK_WRITE, _P.PERSONAL_READ, _P.ENGINE_ASK}
     ),
 }
@@ -82,6 +83,7 @@ ABOUT: dict[Permission, str] = {
     _P.CAPTURE_READ: "See the state of capture, spool and stores",
     _P.CUSTOMERS_READ: "See customers, accounts and what is theirs",
     _P.CUSTOMERS_WRITE: "Make and change customers, accounts and what is theirs",
+    _P.MONEY_WRITE: "Take payments, refund, adjust, charge, and issue invoices",
     _P.CATALOGUE_READ: "See products, tariffs, rates and access policies",
     _P.CATALOGUE_WRITE: "Make and change products, tariffs, rates and access policies",
     _P.NETWORK_READ: "See nodes, connections and CPE profiles",
