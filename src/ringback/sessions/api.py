@@ -181,9 +181,9 @@ def export_session(
     sessions: Sessions,
     user: Annotated[Principal, may(Permission.SESSIONS_EXPORT)],
     seen: Seen,
-    format_: Annotated[Literal["pcap", "text", "json", "svg"], Query(alias="format")] = "pcap",
+    format_: Annotated[Literal["pcap", "text", "json", "svg", "classic"], Query(alias="format")] = "pcap",
 ) -> Response:
-    """The session as a file."""
+    """The session as a file; `classic` is its billing log in plain text."""
     opened = sessions.open(session_id, user.environments, personal=user.sees_personal)
     seen(opened, f"export {format_}")
     file = sessions.export(opened, format_)

@@ -69,7 +69,7 @@ def engine_name(line: LogLine) -> str:
 
 
 def short_words(line: LogLine) -> str:
-    """For an arrow with little room: `asks`, `refused: destination-forbidden`, `xDR 2204`."""
+    """For an arrow with little room: `may it begin?`, `refused: destination-forbidden`, `xDR 2204`."""
     step, fields = step_of(line), line.fields
     match step:
         case "request":
@@ -80,6 +80,10 @@ def short_words(line: LogLine) -> str:
             return f"{result}: {why[:_MOST_SHOWN]}" if why and result == "refused" else result
         case "xdr":
             return f"xDR {_first(fields, 'xdr', 'amount')}".rstrip()
+        case "start":
+            return "it was answered"
+        case "stop":
+            return "it has ended"
         case _:
             return step
 

@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from ringback import clock
+from ringback.sessions.billing_log import KIND, step_of
 from ringback.sessions.story import Entry, Issue, Leg, Session, StreamReport
 
 LinkDocument = TypedDict("LinkDocument", {"from": str, "to": str, "because": str, "confidence": float})
@@ -26,6 +27,11 @@ class StepDocument(TypedDict):
     text: str
 
 
+class MendDocument(TypedDict):
+    type: str  # of the entity, as /api/v1/<path> names it
+    id: int
+
+
 class IssueDocument(TypedDict):
     id: str
     severity: str
@@ -35,6 +41,7 @@ class IssueDocument(TypedDict):
     evidence: list[EvidenceDocument]
     causes: list[str]
     steps: list[StepDocument]
+    mend: list[MendDocument]  # entities of the books that would have to change
 
 
 class ParticipantDocument(TypedDict):
@@ -99,6 +106,7 @@ class EntryDocument(TypedDict):
     time: str
     kind: str
     node: str
+    step: str  # of a billing line: request account ... decision ... xdr
     text: str
     source: str
     destination: str
@@ -180,6 +188,7 @@ def _issue(issue: Issue) -> IssueDocument:
         "evidence": [{"message": evidence.message, "why": evidence.why} for evidence in issue.evidence],
         "causes": list(issue.causes),
         "steps": [{"role": step.role, "text": step.text} for step in issue.steps],
+        "mend": [{"type": one.type, "id": one.id} for one in issue.mend],
     }
 
 
@@ -219,9 +228,10 @@ def _entry(entry: Entry) -> EntryDocument:
         "time": clock.isoformat(entry.time_us),
         "kind": entry.kind,
         "node": entry.node,
+        "step": step_of(entry.log) if entry.kind == KIND and entry.log else "",
         "text": entry.text,
-        "source": "",
-        "destination": "",
+        "source": entry.source,
+        "destination": entry.destination,
         "call_id": "",
         "seen_by": [],
         "retransmission_of": None,

@@ -1,4 +1,4 @@
-"""A session as a file to take along: pcap, text, JSON or SVG."""
+"""A session as a file to take along: pcap, text, JSON, SVG, or its billing log alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, ip_address
 
 from ringback import clock
 from ringback.sessions.capture.pcap_writer import write_pcap
+from ringback.sessions.classic import classic_text
 from ringback.sessions.diagram.svg import advanced_svg
 from ringback.sessions.diagram.text import ladder
 from ringback.sessions.documents import session_document, to_json, traced_document
@@ -18,7 +19,7 @@ from ringback.sessions.story import Entry, Sighting
 
 WIDTH = 120
 _RESERVED = int(IPv4Address("240.0.0.0"))
-FORMATS = ("pcap", "text", "json", "svg")
+FORMATS = ("pcap", "text", "json", "svg", "classic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ def exported(opened: OpenedSession, format_: str) -> Exported:
         case "svg":
             drawn = advanced_svg(opened.session, opened.issues, standalone=True)
             return Exported(drawn.encode(), "image/svg+xml", f"{stem}.svg")
+        case "classic":
+            told = classic_text(opened.session).encode()
+            return Exported(told, "text/plain; charset=utf-8", f"{stem}-billing.txt")
         case _:
             raise QueryError("format", f"{format_!r} is none of {', '.join(FORMATS)}")
 

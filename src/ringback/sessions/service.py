@@ -137,5 +137,5 @@ class SessionService:
         return [node for each in environments for node in self._nodes_of_one(each)]
 
     def export(self, opened: OpenedSession, format_: str) -> Exported:
-        """The session as a file: pcap, text, json or svg. Raises QueryError for another format."""
+        """The session as a file: pcap, text, json, svg or classic. Raises QueryError for another format."""
         return exported(opened, format_)

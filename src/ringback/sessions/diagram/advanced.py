@@ -23,7 +23,7 @@ from ringback.sessions.diagram.drawing import (
     tone_of,
     turn,
 )
-from ringback.sessions.diagram.rows import Row, rows_of
+from ringback.sessions.diagram.rows import Row, rows_of, writer_of
 from ringback.sessions.diagram.words import cells, cut, printable
 from ringback.sessions.story import Arrow, Issue, Participant, Session
 
@@ -177,6 +177,8 @@ class _Advanced:
             row, y = self.rows[at], top + ROW_PX * (at - start)
             if row.arrow:
                 self._message(canvas, row, row.arrow, y)
+            elif row.ends:
+                self._asked(canvas, row, *row.ends, y)
             else:
                 self._note(canvas, row, y)
         return canvas
@@ -215,8 +217,19 @@ class _Advanced:
             canvas.text((x1 + x2) / 2, line - 6, self._words(row, abs(x2 - x1) - 22), f"words{over}", anchor="middle")
         close_message(canvas, linked=self.linked)
 
+    def _asked(self, canvas: Canvas, row: Row, source: str, destination: str, y: int) -> None:
+        """What a node and the billing engine say to each other."""
+        open_message(canvas, row, f"#{row.number} {row.time} {row.words}", f"msg {tone_of(row)}", linked=self.linked)
+        self._gutter(canvas, row, y)
+        x1, x2 = self.x[source], self.x[destination]
+        arrow(canvas, x1, x2, y + 20)
+        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
+        words = self._words(row, abs(x2 - x1) - 22)
+        canvas.text((x1 + x2) / 2, y + 14, words, f"words{over}", anchor="middle")
+        close_message(canvas, linked=self.linked)
+
     def _words(self, row: Row, pixels: float) -> str:
-        mark = "✕ " if row.failing else ""
+        mark = "✕ " if row.failing or row.refused else ""
         return mark + row.label(int(pixels / MONO_PX) - len(mark))
 
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:
@@ -237,9 +250,7 @@ class _Advanced:
 
     def _note(self, canvas: Canvas, row: Row, y: int) -> None:
         entry = row.entry
-        owner = next(
-            (one for one in self.session.participants if entry.node in (one.id, one.label, *one.agents)), None
-        )
+        owner = writer_of(self.session, entry)
         kind = entry.kind if entry.kind in ("billing", "media") else "log" if row.unusual else "quiet"
         title = f"#{row.number} {row.time} {entry.node}: {row.words}"
         marks = " evidence" if row.evidence else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ringback.sessions.billing_log import step_of
 from ringback.sessions.capture.sip import parse_uri
 from ringback.sessions.correlate.legs import called
 from ringback.sessions.diagram.drawing import (
@@ -18,7 +19,7 @@ from ringback.sessions.diagram.drawing import (
     open_message,
     tone_of,
 )
-from ringback.sessions.diagram.rows import Row, rows_of
+from ringback.sessions.diagram.rows import Row, rows_of, writer_of
 from ringback.sessions.diagram.text import short_labels
 from ringback.sessions.diagram.words import cells, cut, printable
 from ringback.sessions.story import Arrow, Issue, Participant, Session
@@ -55,7 +56,10 @@ class _Basic:
         self.names = names
         self.linked = linked
         parties = any(one.addresses and not one.cluster for one in session.participants)
-        self.lane_of = {one.id: "switch" if one.cluster and parties else one.id for one in session.participants}
+        self.lane_of = {
+            one.id: "switch" if one.cluster and parties and one.kind != "billing" else one.id
+            for one in session.participants
+        }
         self.lanes = self._lanes()
         self.left_out = 0
         self.rows = self._shortened([row for row in rows_of(session, issues) if self._shown(row)])
@@ -65,7 +69,14 @@ class _Basic:
         self.pitch = pitch
 
     def _lanes(self) -> list[_Lane]:
-        participants = [one for one in self.session.participants if one.addresses or self.lane_of[one.id] == "switch"]
+        asked = {
+            end for entry in self.session.entries if entry.destination for end in (entry.source, entry.destination)
+        }
+        participants = [
+            one
+            for one in self.session.participants
+            if one.addresses or one.id in asked or self.lane_of[one.id] == "switch"
+        ]
         first = self.session.arrows[0]
         asker = first.source if first.sip.is_request else first.destination
         lanes: dict[str, _Lane] = {}
@@ -75,7 +86,7 @@ class _Basic:
                 lanes[key] = _Lane(key, self._party(one, is_caller=one.id == asker), self._about(one))
             elif key not in lanes:
                 labels = zip(participants, short_labels(participants), strict=True)
-                inside = [label for other, label in labels if other.cluster]
+                inside = [label for other, label in labels if self.lane_of[other.id] == "switch"]
                 lanes[key] = _Lane(key, "Your switch", " · ".join(inside))
         number = self.session.called
         outside = [one for one in participants if not one.cluster and one.id != asker]
@@ -106,8 +117,10 @@ class _Basic:
         return " · ".join(part for part in (one.user_agent.partition("/")[0][:24], address) if part)
 
     def _shown(self, row: Row) -> bool:
-        if row.arrow:
-            return self.lane_of[row.arrow.source] != self.lane_of[row.arrow.destination]
+        """Steps of the billing engine only where they tell why it refused, and none of a call's course."""
+        if row.ends and not (row.entry.log and step_of(row.entry.log) == "interim"):
+            source, destination = (self.lane_of[end] for end in row.ends)
+            return source != destination
         return row.unusual
 
     def _shortened(self, rows: list[Row]) -> list[Row]:
@@ -139,6 +152,8 @@ class _Basic:
             y = _TOP + _ROW * position + 22
             if row.arrow:
                 self._message(canvas, row, row.arrow, y)
+            elif row.ends:
+                self._asked(canvas, row, *row.ends, y)
             else:
                 self._note(canvas, row, y)
         if self.left_out:
@@ -164,11 +179,22 @@ class _Basic:
         canvas.text((x1 + x2) / 2, y - 6, words, f"words{over}", anchor="middle", room=room * MONO_PX)
         close_message(canvas, linked=self.linked)
 
+    def _asked(self, canvas: Canvas, row: Row, source: str, destination: str, y: int) -> None:
+        """What the switch and the billing engine say to each other."""
+        x1, x2 = self.x[self.lane_of[source]], self.x[self.lane_of[destination]]
+        open_message(canvas, row, f"#{row.number} {row.time} {row.words}", f"msg {tone_of(row)}", linked=self.linked)
+        canvas.rect(0, y - 20, self.width, _ROW - 2, "row")
+        canvas.text(_GUTTER - 12, y - 4, row.time, "time", anchor="end")
+        arrow(canvas, x1, x2, y)
+        mark = "✕ " if row.refused else ""
+        words = mark + row.label(int((abs(x2 - x1) - 30) / MONO_PX) - len(mark))
+        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
+        canvas.text((x1 + x2) / 2, y - 6, words, f"words{over}", anchor="middle")
+        close_message(canvas, linked=self.linked)
+
     def _note(self, canvas: Canvas, row: Row, y: int) -> None:
         """A line of a log, beside the lane of who wrote it."""
-        owner = next(
-            (one for one in self.session.participants if row.entry.node in (one.id, one.label, *one.agents)), None
-        )
+        owner = writer_of(self.session, row.entry)
         key = self.lane_of[owner.id] if owner else "switch"
         x = self.x.get(key, self.x[self.lanes[0].key])
         kind = row.entry.kind if row.entry.kind in ("billing", "media") else "log"

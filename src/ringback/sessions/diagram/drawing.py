@@ -76,7 +76,9 @@ class Canvas:
 def tone_of(row: Row) -> str:
     """The classes of a message: what it is, and what it means to the story."""
     status = row.arrow.sip.status if row.arrow else 0
-    if status == 0:
+    if row.arrow is None:
+        tone = "asked refused" if row.refused else "asked"
+    elif status == 0:
         tone = "request"
     elif status < 200:
         tone = "progress"

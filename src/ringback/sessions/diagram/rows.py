@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ringback.sessions.billing_log import KIND, result_of, short_words
 from ringback.sessions.diagram.words import cells, cut, printable
-from ringback.sessions.story import Arrow, Entry, Issue, Session
+from ringback.sessions.story import Arrow, Entry, Issue, Participant, Session
 from ringback.sessions.timeline import message_words
 
 CHALLENGES = frozenset({401, 407})
@@ -30,11 +31,25 @@ class Row:
         return self.entry.number
 
     @property
+    def ends(self) -> tuple[str, str] | None:
+        """Who said it to whom (`Participant.id`), of a message and of what a node and the billing engine say to each other;
+        None for what somebody wrote down."""
+        if self.arrow:
+            return self.arrow.source, self.arrow.destination
+        return (self.entry.source, self.entry.destination) if self.entry.destination else None
+
+    @property
+    def refused(self) -> bool:
+        """The billing engine said no."""
+        log = self.entry.log
+        return log is not None and self.entry.kind == KIND and result_of(log) == "refused"
+
+    @property
     def labels(self) -> list[str]:
         """Ways to write what was sent on an arrow, each shorter than the one before. A Request-URI is left out where the
         dialog says as much."""
         if self.arrow is None:
-            return [self.words]
+            return [self.words, *([short_words(self.entry.log)] if self.ends and self.entry.log else [])]
         sip = self.arrow.sip
         if not sip.is_request:
             return [self.words, f"{sip.status} {sip.phrase}"] if sip.method == "INVITE" else [self.words]
@@ -70,13 +85,19 @@ class Row:
     def unusual(self) -> bool:
         """What the eye must find; everything else may be folded away."""
         if self.arrow is None:
-            return self.evidence or self.entry.kind == "billing" or _loud(self.entry)
+            return self.evidence or self.refused or _loud(self.entry)
         status = self.arrow.sip.status
         return self.evidence or self.failing or self.sent > 1 or (status >= 300 and status not in CHALLENGES)
 
 
 def _loud(entry: Entry) -> bool:
     return entry.log is not None and entry.log.level in ("warning", "error", "critical")
+
+
+def writer_of(session: Session, entry: Entry) -> Participant | None:
+    """The lane beside which a log line stands: of a step of the billing engine the engine's."""
+    name = entry.source or entry.node
+    return next((one for one in session.participants if name in (one.id, one.label, *one.agents)), None)
 
 
 def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:

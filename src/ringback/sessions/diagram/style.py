@@ -41,6 +41,10 @@ STYLE = """\
 .flow .challenge .line { stroke: var(--warn); }
 .flow .challenge .head { fill: var(--warn); }
 .flow .evidence .number { fill: var(--warn); font-weight: 700; }
+.flow .asked .line { stroke: var(--note); stroke-dasharray: 5 2; }
+.flow .asked .head, .flow .asked .words { fill: var(--note); }
+.flow .refused .line { stroke: var(--bad); }
+.flow .refused .head, .flow .refused .words { fill: var(--bad); }
 .flow .failing .line { stroke-width: 2.2; }
 .flow .failing .words, .flow .failing .number { fill: var(--bad); font-weight: 700; }
 .flow .leg-1 .line { stroke-dasharray: 8 3; }

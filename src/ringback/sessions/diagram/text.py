@@ -86,18 +86,21 @@ class _Drawing:
     def _row(self, row: Row) -> str:
         mark = self.signs.mark if row.evidence or row.failing else " "
         start = f"{mark} {row.number:>{self.digits}}  {row.time:>{self.time_width}}  "
-        if row.arrow is None:
-            node = f"{row.entry.node}: " if row.entry.node else ""
+        if row.ends is None:
+            node = f"{self._writer(row)}: " if row.entry.node or row.entry.source else ""
             words = self._fit(f"{node}{row.words}", self.width - self.gutter)
             return self._painted(start, row) + self._painted(words, row)
-        source = self.lane_of.get(row.arrow.source, 0)
-        destination = self.lane_of.get(row.arrow.destination, 0)
+        source, destination = (self.lane_of.get(end, 0) for end in row.ends)
         track = self._track(source, destination, row)
         if self.on_arrow:
             return self._painted(start, row) + track
         return (
             self._painted(start, row) + track + " " + self._painted(self._words(row, self.width - self.words_at), row)
         )
+
+    def _writer(self, row: Row) -> str:
+        lane = self.lane_of.get(row.entry.source)
+        return row.entry.node if lane is None else self.session.participants[lane].label
 
     def _words(self, row: Row, room: int) -> str:
         words = row.label(room, self.signs.more)
@@ -145,8 +148,10 @@ def _colour_of(row: Row) -> str:
     """SGR parameters: what failed in red, challenges and evidence in yellow, success in green, progress faint."""
     if row.failing:
         return "1;31"
+    if row.refused:
+        return "31"
     if row.arrow is None:
-        return "33" if row.unusual else "2"
+        return "35" if row.ends else "33" if row.unusual else "2"
     status = row.arrow.sip.status
     if status >= 300:
         return "33" if status in CHALLENGES else "31"

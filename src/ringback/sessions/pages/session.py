@@ -17,6 +17,7 @@ from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.problem import Problem
 from ringback.records.engine import unit_of_work
+from ringback.sessions.classic import billing_lines
 from ringback.sessions.dependencies import Sessions
 from ringback.sessions.diagram.svg import advanced_svg, basic_svg
 from ringback.sessions.pages import comparison, message_view, story_view
@@ -25,10 +26,10 @@ from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share.schemas import ShareInfo, Viewer
 from ringback.sessions.share.service import SHARE_PATH, how_seen, list_views, open_share, record_view
 from ringback.sessions.story import Arrow
-from ringback.web.templating import render
+from ringback.web.templating import render, viewer_zone
 
 router = APIRouter(include_in_schema=False)
-Format = Literal["pcap", "text", "json", "svg"]
+Format = Literal["pcap", "text", "json", "svg", "classic"]
 PAGE_STAYS_OPEN = timedelta(hours=8)  # a shift: parts that are asked for meanwhile belong to it
 
 
@@ -74,7 +75,7 @@ def _add_routes(prefix: str, opened_by: Callable[..., Opened], exported_by: Call
     def session_page(
         request: Request,
         records: Records,
-        view: Literal["basic", "nodes"] = "basic",
+        view: Literal["basic", "nodes", "classic"] = "basic",
         kind: str = "",
         node: str = "",
         all_: Annotated[bool, Query(alias="all")] = False,
@@ -152,7 +153,6 @@ def _whole(request: Request) -> bool:
 
 def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: bool) -> Response:
     opened, session = it.opened, it.opened.session
-    draw = advanced_svg if view == "nodes" else basic_svg
     primary = opened.issues[0] if opened.issues else None
     state = {"view": view if view != "basic" else "", "kind": kind, "node": node, "all": "1" if all_ else ""}
 
@@ -174,7 +174,8 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         confidence_words=confidence_words,
         steps_by_role=story_view.steps_by_role,
         unnamed=story_view.unnamed_answer(session),
-        diagram=draw(session, opened.issues),
+        diagram=_drawn(opened, view),
+        billing_log=billing_lines(session, viewer_zone(request)) if view == "classic" else "",
         view=view,
         timeline=story_view.timeline(opened, kind, node, unfolded=all_),
         chosen_kind=kind,
@@ -185,6 +186,16 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         outcome_word=outcome_word,
         expires_us=clock.to_us(it.share.expires_at) if it.share else 0,
     )
+
+
+def _drawn(opened: OpenedSession, view: str) -> str:
+    match view:
+        case "basic":
+            return basic_svg(opened.session, opened.issues)
+        case "nodes":
+            return advanced_svg(opened.session, opened.issues)
+        case _:
+            return ""
 
 
 def _message_context(it: Opened, number: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ringback.sessions import billing_log
 from ringback.sessions.diagram.rows import CHALLENGES, failing_numbers
 from ringback.sessions.pages.words import ENTRY_WORDS, ROLE_WORDS
 from ringback.sessions.schemas import OpenedSession
@@ -29,6 +30,7 @@ class Row:
     node: str  # where it was seen or written, as the node filter names it
     source: str = ""  # labels of the two lanes of a message
     destination: str = ""
+    step: str = ""  # of a billing line
     text: str = ""
     why: list[str] = field(default_factory=list)  # evidence of the issues
     tone: str = ""  # warn: evidence of an issue; bad: the one that the story turns on
@@ -124,6 +126,13 @@ def _row(entry: Entry, session: Session, labels: Mapping[str, str]) -> Row:
         row.probes = len(arrow.sightings)
     elif entry.log:
         row.failure = entry.log.level in ("error", "critical")
+        if entry.kind == billing_log.KIND:
+            row.step = billing_log.step_words(entry.log)
+            row.failure |= billing_log.result_of(entry.log) == "refused"
+            row.source = labels.get(entry.source, entry.source)
+            row.destination = labels.get(entry.destination, entry.destination)
+            row.nodes = tuple(dict.fromkeys(name for name in (row.source, row.destination) if name)) or row.nodes
+            row.node = row.source or row.node
     return row
 
 

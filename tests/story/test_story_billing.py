@@ -1,0 +1,171 @@
+"""The billing log in the story: the engine has a lane, its steps their order, and asking and answering are arrows."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ringback.sessions.classic import billing_lines, classic_text
+from ringback.sessions.correlate import build_session
+from ringback.sessions.diagram.svg import advanced_svg, basic_svg
+from ringback.sessions.diagram.text import ladder
+from ringback.sessions.documents import traced_document
+from ringback.sessions.story import LogLine, NodeInfo, Session
+from scenario import Played, play
+
+REFUSED = """
+    alice = 198.51.100.23:5060  ua=Yealink
+    edge  = 192.0.2.10:5060     agent=101 node=edge cluster
+
+    0.000  alice -> edge  INVITE sip:18660333777@acme.example  from=12103355787 sdp
+    +.002  edge -> alice  100
+    +.001  edge $ request engine=ringback account=12103355787: 12103355787 asks to call 18660333777
+    +.001  edge $ rate engine=ringback prefix=1866: Rate 1866 found, forbidden
+    +.001  edge $ decision engine=ringback result=refused reason=destination-forbidden: Refused, as the destination is forbidden
+    +.01   edge -> alice  403 Destination forbidden
+    +.01   alice -> edge  ACK
+"""
+
+
+def told(played: Played, nodes: tuple[NodeInfo, ...] = ()) -> Session:
+    return build_session(played.sightings, logs=played.logs, nodes=[*played.nodes, *nodes])
+
+
+def said(session: Session) -> list[tuple[str, str, str]]:
+    return [(one.log.fields.get("step", ""), one.source, one.destination) for one in session.entries if one.log]
+
+
+def test_the_engine_has_a_lane_in_the_switch_and_the_node_asks_it() -> None:
+    session = told(play(REFUSED))
+    assert [(one.label, one.kind, one.cluster) for one in session.participants] == [
+        ("198.51.100.23:5060", "phone", False), ("edge", "edge", True), ("Billing engine", "billing", True),
+    ]  # fmt: skip
+    assert said(session) == [
+        ("request", "edge", "Billing engine"), ("rate", "Billing engine", ""), ("decision", "Billing engine", "edge"),
+    ]  # fmt: skip
+
+
+def test_steps_of_one_moment_keep_the_order_in_which_an_engine_takes_them() -> None:
+    played = play(REFUSED)
+    for line in played.logs:
+        line.time_us = played.logs[0].time_us
+    played.logs.reverse()
+    assert [step for step, _, _ in said(told(played))] == ["request", "rate", "decision"]
+
+
+@pytest.mark.parametrize(
+    ("node", "fields", "lane", "source", "destination"),
+    [
+        ("edge", {}, "Billing engine", "Billing engine", "edge"),
+        ("101", {"engine": "CGRateS"}, "CGRateS", "CGRateS", "edge"),
+        ("192.0.2.10", {}, "Billing engine", "Billing engine", "edge"),
+        ("oldbill", {}, "oldbill", "oldbill", ""),
+        ("oldbill", {"asked_by": "edge"}, "oldbill", "oldbill", "edge"),
+        ("nobody-knows", {"engine": "ringback"}, "Billing engine", "Billing engine", ""),
+        ("", {}, "Billing engine", "Billing engine", ""),
+        ("books1", {}, "books1", "books1", ""),  # registered as a billing node
+        ("pbx9", {"engine": "ringback"}, "Billing engine", "Billing engine", "pbx9"),  # registered, and sent no SIP
+        ("edge", {"engine": "edge"}, "edge (billing)", "edge (billing)", "edge"),
+    ],
+)
+def test_who_decided_and_who_had_asked(
+    node: str, fields: dict[str, str], lane: str, source: str, destination: str
+) -> None:
+    played = play(REFUSED)
+    line = LogLine(played.logs[0].time_us, "billing", node, "info", "No.", "", {"result": "refused", **fields})
+    played.logs[:] = [line]
+    register = (NodeInfo("books1", "billing", True), NodeInfo("pbx9", "core", True))
+    session = told(played, register)
+    assert lane in [one.label for one in session.participants]
+    (entry,) = [one for one in session.entries if one.log]
+    assert (entry.source, entry.destination) == (source, destination)
+
+
+def test_the_engines_clock_is_not_the_nodes() -> None:
+    """The stamps of the core, which asked, are 5 s ahead and corrected; the engine's are left as they are."""
+    played = play(
+        REFUSED.replace("\n\n", "\n    core  = 192.0.2.20:5060 agent=102 node=core cluster skew=5\n\n")
+        + "    +.01 edge -> core OPTIONS sip:core@192.0.2.20 leg=b\n    +.001 core -> edge 200 leg=b\n"
+    )
+    for line in played.logs:
+        line.node = "core"
+    session = told(played)
+    assert next(one for one in session.participants if one.label == "core").skew_us != 0
+    assert [one.time_us for one in session.entries if one.log] == [line.time_us for line in played.logs]
+
+
+def test_the_ladder_draws_asking_and_answering() -> None:
+    lines = ladder(told(play(REFUSED)), 110, False).splitlines()
+    assert "12103355787 asks" not in lines[4]
+    assert lines[4].rstrip().endswith("▶│")
+    assert "may it begin?" in lines[4]
+    assert lines[5].split("  ", 3)[-1].strip().endswith("Billing engine: Rate 1866 found, forbidden")
+    assert "│◀" in lines[6]
+    assert "refused: destination" in lines[6]
+
+
+def test_both_diagrams_have_the_arrows_and_the_refusal_is_marked() -> None:
+    session = told(play(REFUSED))
+    for drawn in (basic_svg(session), advanced_svg(session, standalone=True)):
+        assert "Billing engine" in drawn
+        assert drawn.count('class="msg asked') == 2
+        assert drawn.count('class="msg asked refused') == 1
+        assert "✕ refused: destination" in drawn
+    assert "Rate 1866 found" in advanced_svg(session)
+    assert "Rate 1866 found" not in basic_svg(session)  # no issue rests on it
+
+
+def test_a_call_without_billing_lines_has_no_lane_for_billing() -> None:
+    played = play(REFUSED)
+    played.logs.clear()
+    session = told(played)
+    assert "Billing" not in basic_svg(session) + advanced_svg(session) + ladder(session, 100, False)
+
+
+def test_the_document_tells_step_and_ends() -> None:
+    entry = traced_document("x", told(play(REFUSED)), [])["timeline"][2]
+    assert (entry["kind"], entry["step"], entry["source"], entry["destination"]) == (
+        "billing", "request", "edge", "Billing engine",
+    )  # fmt: skip
+
+
+class TestClassic:
+    def test_one_line_a_step_in_columns(self) -> None:
+        assert billing_lines(told(play(REFUSED))).splitlines() == [
+            "2026-11-22",
+            "12:00:00.003  edge  Request   12103355787 asks to call 18660333777",
+            "12:00:00.004  edge  Rate      Rate 1866 found, forbidden",
+            "12:00:00.005  edge  Decision  Refused, as the destination is forbidden",
+        ]
+
+    def test_in_the_readers_zone_with_each_day(self) -> None:
+        played = play(REFUSED)
+        played.logs[2].time_us += 5 * 3_600_000_000
+        lines = billing_lines(told(played), ZoneInfo("Asia/Tokyo")).splitlines()
+        assert [lines[0], lines[1][:12], lines[3], lines[4][:12]] == [
+            "2026-11-22", "21:00:00.003", "2026-11-23", "02:00:00.005",
+        ]  # fmt: skip
+
+    def test_a_file_names_the_session(self) -> None:
+        played = play(REFUSED)
+        played.logs[0].fields["conf_id"] = "00000001000000020000000300000004"
+        text = classic_text(told(played))
+        assert text.startswith("Billing log of the session 12103355787 -> 18660333777 of 2026-11-22T12:00:00")
+        assert (
+            "Call-ID a-call@acme.example\nBilling session 00000001000000020000000300000004\nTimes in UTC\n\n2026"
+            in text
+        )
+
+    def test_nothing_of_a_line_drives_the_terminal(self) -> None:
+        played = play(REFUSED)
+        played.logs[0].text = "two\nlines \x1b[31mred"
+        played.logs[0].node = "ed\x07ge"
+        assert "\x1b" not in classic_text(told(played))
+        assert "two lines �[31mred" in classic_text(told(played))
+
+    def test_without_lines(self) -> None:
+        played = play(REFUSED)
+        played.logs.clear()
+        assert billing_lines(told(played)) == ""
+        assert "No line of a billing log came with this session." in classic_text(told(played))
