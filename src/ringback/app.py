@@ -21,6 +21,8 @@ from ringback.billing.entities import api as entities_api
 from ringback.billing.entities import pages as entities_pages
 from ringback.billing.entities.belonging import people_of
 from ringback.billing.entities.service import needed_by
+from ringback.billing.ledger import api as ledger_api
+from ringback.billing.ledger.queries import uses as ledger_uses
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
 from ringback.configuration import pages as configuration_pages
@@ -86,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.stopping = False  # set by the server that runs us: still answering, no longer ready
 
     needed_by(people_of)  # before an environment is deleted
+    needed_by(ledger_uses)  # before a customer or an account is
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)
@@ -100,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
+    app.include_router(ledger_api.router)
     app.include_router(entities_api.router)
     app.include_router(entities_pages.router)
     app.include_router(share_api.router)
@@ -158,7 +162,8 @@ def _close_stores(app: FastAPI) -> None:
 
 
 _ROOM_ERRORS = (
-    QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError, *entities_api.ERRORS, *access_api.ERRORS,
+    QueryError, SessionNotFound, ShareNotFound, NodeNotFound, EventStoreError, *entities_api.ERRORS, *ledger_api.ERRORS,
+    *access_api.ERRORS,
 )  # fmt: skip
 
 
@@ -170,6 +175,8 @@ def _problem_of(error: Exception) -> Problem:
             return access_api.problem_of(error)
         case _ if isinstance(error, entities_api.ERRORS):
             return entities_api.problem_of(error)
+        case _ if isinstance(error, ledger_api.ERRORS):
+            return ledger_api.problem_of(error)
         case NodeNotFound():
             return Problem(404, f"There is no node {error}.", title="No such node")
         case BadCursor():

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ringback.commands.audit import audit
+from ringback.commands.billing import billing
 from ringback.commands.config import config
 from ringback.commands.people import tokens, users
 from ringback.commands.shell import AsJson, Data, fail, say, settings_of
@@ -27,7 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for word, commands in (
-    ("audit", audit), ("config", config), ("records", records), ("token", tokens), ("user", users), ("events", events),
+    ("audit", audit), ("billing", billing), ("config", config), ("records", records), ("token", tokens), ("user", users),
+    ("events", events),
 ):  # fmt: skip
     app.add_typer(commands, name=word)
 
