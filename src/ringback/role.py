@@ -75,6 +75,7 @@ def run_work(settings: Settings) -> None:
     """What one host at a time has to do, until SIGTERM: now and then retention and anchors, at once copying audit records."""
     from ringback.audit.anchors import Anchoring
     from ringback.audit.relay import AuditRelay
+    from ringback.billing.ledger.commands import Overdue
     from ringback.configuration.reader import Current
     from ringback.retention import Retention
 
@@ -92,9 +93,11 @@ def run_work(settings: Settings) -> None:
     relay = threading.Thread(target=copy_audit, name="audit relay")
     relay.start()
     retention, anchoring = Retention(settings, configuration), Anchoring(settings)
+    overdue = Overdue(settings)
     while True:
         retention.run_if_due()
         anchoring.run_if_due()
+        overdue.run_if_due()
         if stop.wait(LOOK_SECONDS):
             relay.join()
             configuration.close()
