@@ -134,6 +134,10 @@ CASES = {
     "node-not-in-product": Case(
         shows=(decided("node-not-in-product", step="product"),), near=(_PLAIN_403, decided("service-not-in-product"))
     ),
+    "node-unknown": Case(
+        shows=(decided("node-unknown", "403 Node unknown", "request", "error_name=user_denied h323_return_code=8"),),
+        near=(_PLAIN_403, decided("node-not-in-product")),
+    ),
     "too-many-simultaneous-calls": Case(
         shows=(
             decided("too-many-simultaneous-calls", "403 Too many calls", "limit"),
@@ -170,10 +174,14 @@ CASES = {
             _NOT_BILLED,
             _NOT_BILLED.replace(_STARTED, ""),
             NODES + DIAL + _ALLOWED + refused("486") + _BILLED.format(seconds=12),
+            _UP + hang_up() + _BILLED.format(seconds=95).replace("xdr=2204 amount=0.45 seconds=95", "xdr=2204") + wait(90),
+            # our engine says that it charges nothing
+            _UP + hang_up() + _BILLED.format(seconds=30).replace("xdr=2204 amount=0.45", "account=1") + wait(90),
         ),
         near=(
             _BILLED_CALL, HEALTHY, HEALTHY + wait(90), FORBIDDEN, _ALLOWED_AND_BUSY,
             _UP + hang_up(),  # the xDR may come yet
+            _UP + hang_up(0.4) + wait(90),  # nothing was said
             _UP + hang_up() + _BILLED.format(seconds=33) + wait(90),
             # an engine that logs its decisions only
             _NOT_BILLED.replace("engine=ringback", "engine=other").replace(_STARTED.replace("=ringback", "=other"), ""),

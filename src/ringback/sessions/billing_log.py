@@ -97,6 +97,11 @@ def seconds_of(line: LogLine) -> float | None:
     return _number(line.fields.get("seconds", ""))
 
 
+def makes_xdr(line: LogLine) -> bool:
+    """Of a line with the step xdr: our engine writes one too where it charges nothing."""
+    return bool(line.fields.get("engine") != OWN_ENGINE or line.fields.get("xdr") or line.fields.get("amount"))
+
+
 def charges(line: LogLine) -> bool:
     """Whether an xDR asks for time or money: those of zero tell that an attempt was seen."""
     figures = (_number(line.fields.get(name, "")) for name in ("amount", "charged_seconds", "seconds"))

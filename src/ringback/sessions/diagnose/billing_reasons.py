@@ -19,7 +19,7 @@ REASONS = frozenset(
         "destination-forbidden", "destination-not-in-tariff", "insufficient-balance", "credit-limit-reached",
         "account-blocked", "account-suspended", "account-closed", "account-expired", "account-not-active-yet",
         "customer-blocked", "customer-suspended", "customer-limited", "account-unknown", "wrong-password",
-        "service-not-in-product", "node-not-in-product", "too-many-simultaneous-calls", "system-error",
+        "service-not-in-product", "node-not-in-product", "node-unknown", "too-many-simultaneous-calls", "system-error",
     }
 )  # fmt: skip
 

@@ -45,7 +45,7 @@ class Billing:
     """Of one session."""
 
     askings: tuple[Asking, ...]  # in order of their decision
-    charged: tuple[Entry, ...]  # lines of xDRs
+    charged: tuple[Entry, ...]  # lines of xDRs; where our engine says that it made none, there is none
     told: tuple[Entry, ...]  # what nodes told of a session's beginning, course and end
 
     def __bool__(self) -> bool:
@@ -66,7 +66,7 @@ def billing_of(session: Session, reasons: Reasons) -> Billing:
         if step in _ASKS and key in open_:
             askings.append(_asking(open_.pop(key), legs, reasons))
         if step == "xdr":
-            charged.append(entry)
+            charged += [entry] if billing_log.makes_xdr(entry.log) else []
         elif step in _ASKS - {"request"}:
             told.append(entry)
         else:

@@ -42,6 +42,7 @@ ENDINGS: tuple[EndingRecogniser, ...] = (
     billing.account_unknown,
     billing.service_not_in_product,
     billing.node_not_in_product,
+    billing.node_unknown,
     billing.too_many_simultaneous_calls,
     billing.wrong_password,
     billing.billing_error,

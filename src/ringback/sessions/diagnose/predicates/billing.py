@@ -7,7 +7,7 @@ the nodes': a decision may be stamped a little later than the answer that it led
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ringback.sessions import billing_log
 from ringback.sessions.diagnose.billing_reasons import OTHER
@@ -124,6 +124,7 @@ customer_suspended = _refused("customer-suspended", "status", "account")
 customer_limited = _refused("customer-limited", "status", "account")
 account_unknown = _refused("account-unknown", "account")
 service_not_in_product = _refused("service-not-in-product", "product")
+node_unknown = _refused("node-unknown", "request")
 node_not_in_product = _refused("node-not-in-product", "product")
 too_many_simultaneous_calls = _refused("too-many-simultaneous-calls", "limit")
 
@@ -256,58 +257,52 @@ def _unbilled(facts: Facts, leg: LegFacts) -> Finding | None:
     until = facts.session.watched_until_us
     if dialog is None or bye is None or billing.charged or until is None or until - bye.time_us < UNTOLD_US:
         return None
-    call_ids = {leg.leg.call_id, ""}
-    told = [one for one in billing.told if one.log and one.log.call_id in call_ids]
-    asked = [one for one in billing.askings if one.call_id in call_ids and one.decision]
-    if not told and not (asked and asked[-1].allowed and _tells_all(asked[-1])):
+    told = _of_leg(billing.told, leg)
+    asked = [one for one in billing.askings if one.call_id in (leg.leg.call_id, "") and one.decision]
+    if (dialog.duration_us or 0) < APART_S * 1e6 or not (
+        told or (asked and asked[-1].allowed and _tells_all(asked[-1]))
+    ):
         return None
-    why = (
-        "its end was told to the engine, but no xDR was made"
-        if _stopped(told)
-        else "the engine was never told of its end"
-    )
-    if not told:
-        why = "it was allowed, but the engine was never told that it was answered"
+    why = "it was allowed, but the engine was never told that it was answered"
+    if told:
+        why = "the engine was never told of its end"
+        if any(one.log and billing_log.step_of(one.log) == "stop" for one in told):
+            why = "its end was told to the engine, but no xDR was made"
     shown = told[-1] if told else asked[-1].decision
-    evidence = in_order(
-        (
-            *((Evidence(shown.number, "the last that the billing log tells"),) if shown else ()),
-            Evidence(dialog.answer.number, "answered"),
-            Evidence(bye.number, "ended"),
-        )
-    )
-    lasted = duration(dialog.duration_us or 0)
-    return Finding(
-        "rating-mismatch",
-        evidence,
-        {"mismatch": f"The call was answered and lasted {lasted}, but {why}."},
-        0.85,
-        by_absence=True,
-    )
+    evidence = [Evidence(dialog.answer.number, "answered"), Evidence(bye.number, "ended")]
+    evidence += [Evidence(shown.number, "the last that the billing log tells")] if shown else []
+    mismatch = f"The call was answered and lasted {duration(dialog.duration_us or 0)}, but {why}."
+    return Finding("rating-mismatch", in_order(evidence), {"mismatch": mismatch}, 0.85, by_absence=True)
+
+
+def _of_leg(lines: Iterable[Entry], leg: LegFacts) -> list[Entry]:
+    return [one for one in lines if one.log and one.log.call_id in (leg.leg.call_id, "")]
 
 
 def _tells_all(asking: Asking) -> bool:
     return asking.fields.get("engine") == billing_log.OWN_ENGINE
 
 
-def _stopped(told: list[Entry]) -> bool:
-    return any(one.log and billing_log.step_of(one.log) == "stop" for one in told)
-
-
 def _other_length(facts: Facts, leg: LegFacts) -> Finding | None:
+    """The seconds of the xDR, or of the end that the node told before it, are not the call's."""
     dialog = leg.dialog
-    bye = dialog.bye.request if dialog and dialog.bye else None
     lasted_us = dialog.duration_us if dialog else None
-    if dialog is None or bye is None or lasted_us is None:
+    if dialog is None or lasted_us is None:
         return None
-    lasted = lasted_us / 1e6
-    for entry in facts.billing.charged:
-        if entry.log is None or entry.log.call_id not in (leg.leg.call_id, ""):
+    ends = [one for one in _of_leg(facts.billing.told, leg) if one.log and billing_log.step_of(one.log) == "stop"]
+    for entry in _of_leg(facts.billing.charged, leg):
+        seconds = next(
+            (
+                billing_log.seconds_of(one.log)
+                for one in (entry, *ends[-1:])
+                if one.log and "seconds" in one.log.fields
+            ),
+            None,
+        )
+        lasted = lasted_us / 1e6
+        if seconds is None or abs(seconds - lasted) <= max(APART_S, lasted * APART_SHARE):
             continue
-        charged = billing_log.seconds_of(entry.log)
-        if charged is None or abs(charged - lasted) <= max(APART_S, lasted * APART_SHARE):
-            continue
-        mismatch = f"The call lasted {duration(lasted_us)}, its xDR says {duration(round(charged * 1e6))}."
+        mismatch = f"The call lasted {duration(lasted_us)}, its xDR says {duration(round(seconds * 1e6))}."
         return Finding("rating-mismatch", _call_and_xdr(dialog, entry), {"mismatch": mismatch}, 0.9)
     return None
 
