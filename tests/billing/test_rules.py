@@ -167,6 +167,12 @@ def test_an_environment_with_something_in_it_stays(world: World) -> None:
         world.delete("environment", made)
 
 
+def test_the_key_of_an_environment_is_given_once(world: World) -> None:
+    world.delete("environment", world.make("environment", key="tenant"))
+    assert "its audit log still is" in refused(world, "environment", key="tenant")["key"]
+    assert world.make("environment", key="tenant2")
+
+
 def test_a_sender_is_one_nodes_and_goes_with_it(world: World) -> None:
     edge = world.make("node", name="edge", agents=["101", "0102"], addresses=["192.0.2.1:05060", "2001:DB8:0::1"])
     assert world.read("node", edge).agents == ["101", "102"]

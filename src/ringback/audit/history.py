@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ringback.audit.models import AuditRecord
+from ringback.audit.models import AuditChain, AuditRecord
 from ringback.changes.history import Past
 
 _MOST = 1000
@@ -53,3 +53,8 @@ def last_record(session: Session, environment: str, entity_type: str, entity_id:
         .limit(1)
     )
     return session.scalar(found)
+
+
+def has_history(session: Session, environment: str) -> bool:
+    """The end of a chain stays where all of its records were trimmed."""
+    return session.scalar(select(AuditChain.environment).where(AuditChain.environment == environment)) is not None

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import func, select, text
 
 from ringback import clock
-from ringback.audit.history import changes_after, last_record
+from ringback.audit.history import changes_after, has_history, last_record
 from ringback.audit.models import AuditChain, AuditRecord
 from ringback.changes import history
 from ringback.changes.schemas import Actor, Fact
@@ -37,7 +37,7 @@ _INSERT = f"INSERT INTO audit_records ({', '.join(COLUMNS)}, hash) VALUES ({{}})
 def connect() -> None:
     """From here on every change in this process is recorded. Called by each door: server, command, test."""
     subscribe(write)
-    history.read_with(changes_after, last_record)
+    history.read_with(changes_after, last_record, has_history)
 
 
 def write(work: UnitOfWork, actor: Actor, facts: Sequence[Fact]) -> None:

@@ -19,6 +19,7 @@ from ringback.billing.entities.known import Known
 from ringback.billing.entities.models import TYPES, Account, AddOn, Customer
 from ringback.billing.entities.senders import KINDS, owners
 from ringback.billing.entities.values import MOST_WORDS
+from ringback.changes.history import has_history
 from ringback.records.tables import DEFAULT_ENVIRONMENT, RESERVED_ENVIRONMENTS
 
 Wrong = Iterator[tuple[str, str]]
@@ -293,6 +294,14 @@ def _speeds_in_order(new: Proposed) -> Wrong:
 def _key_is_not_reserved(new: Proposed) -> Wrong:
     if new.row is None and new["key"] in RESERVED_ENVIRONMENTS:
         yield "key", f"{new['key']} is a word of Ringback's own: choose another."
+
+
+@rule("environment")
+def _key_was_nobodys(new: Proposed) -> Wrong:
+    """Sessions, log lines and audit records stay under the key of an environment that was deleted."""
+    taken = new.row is None and new.known.taken(new.kind, ("key",), (new["key"],))
+    if new.row is None and not taken and has_history(new.known.session, new["key"]):
+        yield "key", f"An environment {new['key']} was here before, and its audit log still is: choose another key."
 
 
 @rule("environment")
