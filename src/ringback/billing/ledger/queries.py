@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
 from ringback import clock
@@ -38,6 +38,7 @@ from ringback.billing.ledger.settlement import (
     PARTIALLY_PAID,
     UNPAID,
 )  # fmt: skip
+from ringback.records.money import MoneyColumn
 
 PAGE, LARGEST_PAGE = 50, 500
 MOST_COUNTED = 1000
@@ -159,7 +160,7 @@ def today(session: Session, environment: str) -> date:
 
 # Of one customer, for commands
 
-_due: ColumnElement[Decimal] = Invoice.total + Invoice.adjusted - Invoice.allocated
+_due = type_coerce(Invoice.total + Invoice.adjusted - Invoice.allocated, MoneyColumn())
 
 
 def unallocated(session: Session, customer_id: int) -> Decimal:
