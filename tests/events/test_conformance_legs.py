@@ -47,6 +47,20 @@ def test_numbers_and_keys_of_any_text_are_found(store: EventStore) -> None:
     assert len(store.search(ANY_TIME).rows[0].keys) == 2
 
 
+def test_several_whole_numbers_are_asked_for_at_once(store: EventStore) -> None:
+    write(
+        store, leg(1, numbers={"12105550100": 1}), leg(2, numbers={"alice": 2, "12105550101": 1}),
+        leg(3, numbers={"112105550100": 1}), leg(4, numbers={"1" * 30: 1, "jürgen": 4}), leg(5, numbers={}),
+    )  # fmt: skip
+    assert found(store, numbers=("12105550100", "alice")) == ["2", "1"]
+    assert found(store, numbers=("1" * 30,)) == found(store, numbers=("jürgen", "nobody")) == ["4"]
+    assert found(store, numbers=("2105550100", "alic", "")) == []
+    assert found(store, numbers=("12105550100", "alice"), number=NumberPattern("101")) == ["2"]
+    assert found(store, numbers=tuple(f"1210555{last:04d}" for last in range(300))) == ["2", "1"]
+    counted = store.histogram(replace(ANY_TIME, numbers=("alice", "12105550100")), MINUTE)
+    assert sum(sum(bucket.outcomes.values()) for bucket in counted) == 2
+
+
 def test_a_leg_that_is_written_again_is_one_row_with_all_that_changed(store: EventStore) -> None:
     row = leg(1, outcome="in_progress", code=0, answered_us=0, duration_ms=0, messages=1, keys=set())
     write(store, row, leg(2))

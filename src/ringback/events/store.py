@@ -209,6 +209,7 @@ class LegQuery:
     end_us: int  # exclusive; a leg matches when its start lies inside
     number: NumberPattern | None = None
     roles: int = 0  # Role bits `number` must match in; 0 any
+    numbers: tuple[str, ...] = ()  # digits or lower-case user names as a whole, or-ed, in any role
     call_ids: tuple[str, ...] = ()
     call_hashes: tuple[int, ...] = ()  # call_hash() of legs, or-ed: what a session's URL holds
     call_id_prefix: str = ""

@@ -68,6 +68,8 @@ def _texts(query: LegQuery) -> list[Filter]:
         found.append({"range": {"duration_ms": duration}})
     if query.number:
         found.append(_number(query.number, query.roles))
+    if query.numbers:
+        found.append(any_of([_number(NumberPattern(text, "exact"), 0) for text in query.numbers]))
     return found
 
 

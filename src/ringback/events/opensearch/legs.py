@@ -135,6 +135,7 @@ def matches(query: LegQuery, leg: LegRow) -> bool:
         and (query.min_duration_ms is None or leg.duration_ms >= query.min_duration_ms)
         and (query.max_duration_ms is None or leg.duration_ms <= query.max_duration_ms)
         and (query.number is None or _has_number(leg, query.number, query.roles))
+        and (not query.numbers or not leg.numbers.keys().isdisjoint(query.numbers))
     )
 
 

@@ -87,6 +87,8 @@ def verified(query: LegQuery, leg: LegRow) -> bool:
         return False
     if query.keys and leg.keys.isdisjoint(query.keys):
         return False
+    if query.numbers and leg.numbers.keys().isdisjoint(query.numbers):
+        return False
     if query.number is None:
         return True
     return any(
@@ -97,7 +99,7 @@ def verified(query: LegQuery, leg: LegRow) -> bool:
 def needs_verifying(query: LegQuery) -> bool:
     """Whether `conditions` and `entries` alone could let a wrong leg through."""
     hashed = query.call_ids or query.call_hashes or query.keys
-    return bool(hashed or (query.number and (query.roles or _by_row(query.number))))
+    return bool(hashed or query.numbers or (query.number and (query.roles or _by_row(query.number))))
 
 
 def entries(query: LegQuery) -> Entries | None:
@@ -109,6 +111,9 @@ def entries(query: LegQuery) -> Entries | None:
         hashes = [key_hash(environment, key) for environment in query.environments for key in query.keys]
     if hashes:
         return Entries("leg_key", [Condition(f"hash IN ({', '.join('?' * len(hashes))})", [*hashes])])
+    if query.numbers:
+        packed = [rows.packed_number(text) for text in query.numbers]
+        return Entries("leg_number", [Condition(f"number IN ({', '.join('?' * len(packed))})", [*packed])])
     number = query.number
     if number is None or _by_row(number):
         return None
