@@ -240,7 +240,8 @@ def test_with_whom_they_spoke_is_masked_and_reading_it_is_told(site: Site, custo
     do_changing(
         site.engine, ANN, (HOME,),
         lambda work: service.post_usage(
-            work, HOME, account, Decimal(1), session_key=f"s{account}", service="voice", caller="12103355787", called="442079460123"
+            work, HOME, account, Decimal(1), session_key=f"s{account}", service="voice", caller="12103355787",
+            called="442079460123",
         ),
     )  # fmt: skip
     for path in (f"customers/{customer}/xdrs", f"accounts/{account}/xdrs"):
