@@ -1,0 +1,103 @@
+"""What pages and the PDF of an invoice show together, besides `queries`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+
+from ringback.billing.entities.models import Account, Customer, Environment
+from ringback.billing.ledger import queries
+from ringback.billing.ledger.models import HOLDS_FUNDS, Allocation, Invoice, InvoiceLine, Xdr
+from ringback.billing.ledger.options import threshold
+from ringback.billing.ledger.queries import LARGEST_PAGE, Asked, Page
+from ringback.billing.ledger.settlement import due_of, settlement
+
+MOST_EXPORTED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WholeInvoice:
+    """An invoice with everything that explains what is due of it."""
+
+    row: Invoice
+    customer: Customer
+    settlement: str
+    due: Decimal
+    lines: Sequence[InvoiceLine]
+    adjustments: Sequence[Xdr]  # in their order
+    allocations: Sequence[Allocation]  # those taken back too
+    provider: str  # the environment's name
+    accounts: dict[int, str]  # charging ids of those that lines and adjustments name
+
+
+def whole_invoice(session: Session, environment: str, invoice_id: int) -> WholeInvoice:
+    """Raises LedgerNotFound."""
+    row = queries.invoice(session, invoice_id)
+    lines = queries.lines(session, row.id)
+    made = select(Xdr).where(Xdr.invoice_id == row.id, Xdr.kind == "adjustment", Xdr.payment_id.is_(None))
+    adjustments = session.scalars(made.order_by(Xdr.id)).all()
+    return WholeInvoice(
+        row, queries.customer(session, row.customer_id),
+        settlement(row, queries.today(session, environment), threshold(session, environment)), due_of(row), lines,
+        adjustments, queries.allocations(session, invoice_id=row.id),
+        session.scalar(select(Environment.name).where(Environment.environment == environment)) or environment,
+        charging_ids(session, {each.account_id for each in (*lines, *adjustments)}),
+    )  # fmt: skip
+
+
+def charging_ids(session: Session, ids: Iterable[int | None]) -> dict[int, str]:
+    asked = select(Account.id, Account.charging_id).where(Account.id.in_([each for each in ids if each is not None]))
+    return {row[0]: row[1] for row in session.execute(asked)}
+
+
+def numbers(session: Session, invoice_ids: Iterable[int]) -> dict[int, int | None]:
+    """Invoice -> its number."""
+    asked = select(Invoice.id, Invoice.number).where(Invoice.id.in_(list(invoice_ids)))
+    return {row[0]: row[1] for row in session.execute(asked)}
+
+
+def has_funds(session: Session, customer_id: int) -> bool:
+    """Whether an account of the customer pays in advance."""
+    some = select(Account.id).where(Account.customer_id == customer_id, Account.billing_model.in_(HOLDS_FUNDS))
+    return session.scalar(some.limit(1)) is not None
+
+
+def counts(session: Session, customer_id: int) -> tuple[int, int]:
+    """Drafts, and invoices of which something is due."""
+    drafts = select(func.count()).where(Invoice.customer_id == customer_id, Invoice.state == "draft")
+    return session.scalar(drafts) or 0, len(queries.due(session, customer_id))
+
+
+def xdrs(
+    session: Session, asked: Asked, *, customer_id: int | None = None, account_id: int | None = None
+) -> Page[Xdr]:
+    """As `queries.xdrs`, also of one service. Raises LedgerError."""
+    service = asked.filters.get("service", "")
+    if not service:
+        return queries.xdrs(session, asked, customer_id=customer_id, account_id=account_id)
+    rest = {name: text for name, text in asked.filters.items() if name != "service"}
+
+    def narrow(state: ORMExecuteState) -> None:
+        state.statement = state.statement.options(with_loader_criteria(Xdr, Xdr.service == service))
+
+    event.listen(session, "do_orm_execute", narrow)
+    try:
+        return queries.xdrs(session, replace(asked, filters=rest), customer_id=customer_id, account_id=account_id)
+    finally:
+        event.remove(session, "do_orm_execute", narrow)
+
+
+def every_xdr(session: Session, asked: Asked, **whose: int | None) -> Iterator[Xdr]:
+    """All pages, one after another, `MOST_EXPORTED` at most."""
+    asked = replace(asked, limit=LARGEST_PAGE, cursor="")
+    for _ in range(MOST_EXPORTED // LARGEST_PAGE):
+        page = xdrs(session, asked, **whose)
+        yield from page.rows
+        session.expunge_all()
+        if page.cursor is None:
+            return
+        asked = replace(asked, cursor=page.cursor)
