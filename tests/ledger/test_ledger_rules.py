@@ -1,0 +1,376 @@
+"""The rules of the ledger one by one, as `docs/ledger.md` tells them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ledgers import HOME, Till, check
+from sqlalchemy import Engine, select, update
+
+from audited import ANN
+from databases import SQLITE
+from ringback import clock
+from ringback.audit.catalogue import messages
+from ringback.billing.entities.models import Account, Customer, Environment
+from ringback.billing.ledger import book, commands, queries, rounding, service
+from ringback.billing.ledger.errors import LedgerError, NotNow
+from ringback.billing.ledger.models import Invoice, Xdr
+from ringback.billing.ledger.options import COLLECTION_THRESHOLD
+from ringback.billing.ledger.schemas import Line
+from ringback.billing.ledger.settlement import SETTLEMENTS, due_of, settlement
+from ringback.changes.service import changing
+from ringback.configuration.models import ConfigurationApply, ConfigurationValue
+from ringback.records.engine import reading, unit_of_work
+from ringback.records.wall import EVERYWHERE
+
+on_sqlite = pytest.mark.parametrize("database", [SQLITE])
+DAY_US = 86_400_000_000
+
+
+class Days:
+    """A clock that stands still until told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.us = clock.to_us(datetime(2026, 10, 1, 9, tzinfo=UTC))
+        monkeypatch.setattr(clock, "now_us", lambda: self.us)
+
+    def pass_(self, days: float) -> None:
+        self.us += int(days * DAY_US)
+
+
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> Days:
+    return Days(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "asked"),
+    [("0.125", "USD", "0.13"), ("-0.125", "USD", "-0.13"), ("0.12499", "USD", "0.12"), ("2.5", "JPY", "3"),
+     ("-2.5", "JPY", "-3"), ("1.0005", "KWD", "1.001"), ("0.00005", "CLF", "0.0001"), ("7", "XYZ", "7.00")],
+)  # fmt: skip
+def test_amounts_are_asked_for_at_the_places_of_their_currency(amount: str, currency: str, asked: str) -> None:
+    assert str(rounding.rounded(Decimal(amount), currency)) == asked
+
+
+def test_a_split_gives_the_rest_to_the_largest() -> None:
+    def split(total: str, *weights: str, currency: str = "USD") -> list[str]:
+        return [str(each) for each in rounding.split(Decimal(total), [Decimal(each) for each in weights], currency)]
+
+    assert split("10", "1", "1", "1") == ["3.34", "3.33", "3.33"]
+    assert split("-10", "1", "2", "3") == ["-1.66", "-3.33", "-5.01"]
+    assert split("1", "1", "1", "5", currency="JPY") == ["0", "0", "1"]
+    assert split("0.05", "0", "0", "0") == ["0.02", "0.02", "0.01"]
+
+
+@given(
+    st.decimals(-10**9, 10**9, places=2), st.lists(st.decimals(0, 10**6, places=5), min_size=1, max_size=12),
+    st.sampled_from(["USD", "KWD"]),
+)  # fmt: skip
+def test_parts_are_together_what_was_split(total: Decimal, weights: list[Decimal], currency: str) -> None:
+    parts = rounding.split(total, weights, currency)
+    assert sum(parts) == total
+    whole = sum(weights)
+    for part, weight in zip(parts, weights, strict=True):
+        share = total * weight / whole if whole else total / len(weights)
+        assert abs(part - share) <= Decimal("0.01")
+
+
+TODAY = date(2026, 10, 10)
+
+
+@on_sqlite
+def test_the_settlement_in_sql_is_that_in_code(engine: Engine) -> None:
+    till = Till(engine)
+    with changing(engine, ANN, (HOME,)) as work:
+        for state in ("draft", "issued", "void"):
+            for total in range(-1, 4):
+                for adjusted in (-2, 0, 1):
+                    for allocated in (0, 1, 2):
+                        for due_on in (date(2026, 10, 9), TODAY, None):
+                            work.add(
+                                Invoice(
+                                    environment=HOME, customer_id=till.customer, state=state, currency="USD",
+                                    total=Decimal(total), adjusted=Decimal(adjusted), allocated=Decimal(allocated),
+                                    due_on=due_on, created_at=clock.now(), void_reason="", noticed="", details={},
+                                )
+                            )  # fmt: skip
+    for threshold in (Decimal(0), Decimal(2)):
+        with reading(engine, (HOME,)) as session:
+            rows = session.execute(select(Invoice, queries.settlement_sql(TODAY, threshold))).all()
+        assert len(rows) == 3 * 5 * 3 * 3 * 3
+        assert {sql for _, sql in rows} == {"", *SETTLEMENTS} - ({"do_not_collect"} if not threshold else set())
+        for invoice, sql in rows:
+            assert settlement(invoice, TODAY, threshold) == sql
+
+
+def test_a_payment_goes_to_what_is_due_first_or_to_what_it_names(engine: Engine, days: Days) -> None:
+    till = Till(engine)
+    first = till.invoice("10").invoice_id
+    days.pass_(1)
+    second, third = till.invoice("10").invoice_id, till.invoice("10").invoice_id
+    assert first
+    assert second
+    assert third
+    assert [each.id for each in till.pay("15").invoices] == [first, second]
+    named = till.pay("12", (third,))
+    assert [(each.id, each.due.after) for each in named.invoices] == [(third, Decimal(0))]
+    assert named.unallocated.after == 2, "the rest is not spent on what was not named"
+    assert till.invoice("1").invoices[0].due.after == 3
+    check(engine)
+
+
+def test_a_refund_takes_what_is_unallocated_then_what_was_settled_last(engine: Engine, days: Days) -> None:
+    till = Till(engine)
+    first = till.invoice("10").invoice_id
+    days.pass_(1)
+    second = till.invoice("10").invoice_id
+    payment = till.pay("25").payment_id
+    assert payment
+    assert till.refund(payment, "5").invoices == ()
+    assert [(each.id, each.due.after) for each in till.refund(payment, "4").invoices] == [(second, Decimal(4))]
+    back = till.refund(payment)
+    assert sorted((each.id, each.due.after) for each in back.invoices) == [
+        (first, Decimal(10)),
+        (second, Decimal(10)),
+    ]
+    with pytest.raises(NotNow, match="refunded already"):
+        till.refund(payment)
+    check(engine)
+
+
+@on_sqlite
+def test_funds_are_spent_and_what_is_left_is_refunded(engine: Engine) -> None:
+    till = Till(engine)
+    payment = till.pay("10", account=till.funds).payment_id
+    assert payment
+    till.use("a", "3.33333", till.funds)
+    till.invoice("5")
+    assert till.pay("2", account=till.funds).invoices == (), "funds settle no invoice"
+    with pytest.raises(NotNow):
+        till.invoice(collect=True)
+    with pytest.raises(LedgerError, match="pays in advance"):
+        till.do(lambda work: service.draft(work, HOME, till.customer, lines=[Line("x", Decimal(1), till.funds)]))
+    with pytest.raises(LedgerError, match=r"more than what is left of the payment: 8\.66"):
+        till.refund(payment, "9")
+    assert till.refund(payment).accounts[0].balance.after == Decimal("-0.00667")
+    check(engine)
+
+
+@on_sqlite
+def test_a_credit_beyond_what_is_due_is_spent_later(engine: Engine) -> None:
+    till = Till(engine)
+    invoice = till.invoice("10").invoice_id
+    over = till.adjust("-25", invoice)
+    assert over.unallocated.after == 15
+    assert over.invoices[0].settlement == ("unpaid", "paid")
+    assert over.payment_id
+    assert till.invoice("20").unallocated.after == 0
+    with pytest.raises(LedgerError, match="names an invoice"):
+        till.adjust("5")
+    more = till.adjust("5", invoice)
+    assert more.invoices[0].settlement == ("paid", "unpaid")
+    check(engine)
+
+
+@on_sqlite
+def test_an_invoice_in_the_customers_favour_becomes_credit(engine: Engine) -> None:
+    till = Till(engine)
+    till.use("a", "2")
+    with changing(engine, ANN, (HOME,)) as work:
+        opened = book.Book(work, HOME, till.customer)
+        opened.post("correction", Decimal(-7), "A call that was not theirs")
+    made = till.invoice(collect=True)
+    (invoice,) = made.invoices
+    assert invoice.settlement[1] == "do_not_pay"
+    assert [made.unallocated.after, made.balance.after] == [5, -5]
+    with pytest.raises(NotNow, match="has it as credit"):
+        till.void(invoice.id)
+    check(engine)
+
+
+@on_sqlite
+def test_void_takes_back_what_was_charged_and_frees_what_was_collected(engine: Engine) -> None:
+    till = Till(engine)
+    for number in range(3):
+        till.use(f"{number}", "1.11111")
+    made = till.invoice("10", collect=True)
+    assert made.balance.after == Decimal("13.33")
+    till.adjust("-3", made.invoice_id)
+    gone = till.void(made.invoice_id or 0)
+    assert [gone.balance.after, gone.invoices[0].due.after] == [Decimal("3.33333"), Decimal(0)]
+    again = till.invoice(collect=True)
+    assert again.balance.after == Decimal("3.33")
+    with pytest.raises(NotNow, match="nothing was charged"):
+        till.invoice(collect=True)
+    with reading(engine, (HOME,)) as session:
+        (line,) = queries.lines(session, again.invoice_id or 0)
+        assert (line.description, line.quantity, line.seconds, line.amount) == (
+            "Voice calls",
+            3,
+            360,
+            Decimal("3.33"),
+        )
+    check(engine)
+
+
+@on_sqlite
+def test_what_is_collected_ends_with_the_period_in_the_environments_zone(engine: Engine, days: Days) -> None:
+    with changing(engine, ANN, EVERYWHERE) as work:
+        work.scalars(select(Environment).where(Environment.environment == HOME)).one().time_zone = "Europe/Prague"
+    till = Till(engine)
+    days.us = clock.to_us(datetime(2026, 9, 30, 21, 59, tzinfo=UTC))  # 23:59 there
+    till.charge("1")
+    days.pass_(1 / 1000)
+    till.charge("2")
+    made = till.do(
+        lambda work: service.draft(work, HOME, till.customer, collect=True, period_to=date(2026, 9, 30), issued=True)
+    )
+    with reading(engine, (HOME,)) as session:
+        invoice = queries.invoice(session, made.invoice_id)
+        assert (invoice.total, invoice.issued_on) == (Decimal(1), date(2026, 10, 1))
+
+
+@on_sqlite
+def test_overdue_is_told_once_when_the_day_is_over_there(engine: Engine, days: Days) -> None:
+    with changing(engine, ANN, EVERYWHERE) as work:
+        work.scalars(select(Environment).where(Environment.environment == HOME)).one().time_zone = "America/New_York"
+    till = Till(engine, due_days=1)
+    till.invoice("10")
+    days.us = clock.to_us(datetime(2026, 10, 3, 3, 59, tzinfo=UTC))
+    assert commands.notice(engine, ANN) == {HOME: 0}
+    days.us = clock.to_us(datetime(2026, 10, 3, 4, 0, tzinfo=UTC))
+    assert commands.notice(engine, ANN) == {HOME: 1}
+    assert commands.notice(engine, ANN) == {HOME: 0}
+    assert (
+        till.told()[-1] == "Status of invoice 1 changed from Unpaid to Overdue: 10.00 of 10.00 was due on 2 Oct 2026."
+    )
+
+
+@on_sqlite
+def test_what_the_day_did_is_told_before_what_a_command_did(engine: Engine, days: Days) -> None:
+    till = Till(engine)
+    till.invoice("10")
+    days.pass_(30)
+    till.pay("4")
+    told = [each for each in till.told() if each.startswith("Status of invoice")]
+    assert told == ["Status of invoice 1 changed from Unpaid to Overdue: 10.00 of 10.00 was due on 15 Oct 2026."]
+
+
+@on_sqlite
+def test_small_invoices_are_not_collected(engine: Engine, days: Days) -> None:
+    till = Till(engine)
+    with unit_of_work(engine, EVERYWHERE) as work:
+        apply = ConfigurationApply(environment=HOME, applied_at=clock.now(), applied_by="ann", realm="cli", reason="")
+        work.add(apply)
+        work.flush()
+        work.add(
+            ConfigurationValue(environment=HOME, name=COLLECTION_THRESHOLD.name, value='"10"', apply_id=apply.id)
+        )
+    assert till.invoice("10").invoices[0].settlement[1] == "do_not_collect"
+    assert till.invoice("10.01").invoices[0].settlement[1] == "unpaid"
+    days.pass_(30)
+    assert commands.notice(engine, ANN) == {HOME: 1}
+
+
+@on_sqlite
+def test_a_limit_that_is_reached_is_told_with_the_charge_that_reached_it(engine: Engine) -> None:
+    till = Till(engine, credit_limit=Decimal(10))
+    before = len(till.told())
+    till.use("a", "9.99")
+    assert len(till.told()) == before, "a charge is no audit record: its xDR is"
+    xdr = till.use("b", "0.01")
+    assert xdr
+    assert till.told()[before:] == [
+        f"Status of customer Jerry Price changed from Active to Credit exceeded. Source: charge for usage (xDR {xdr.id}).",
+        f"Status of account a-Jerry Price changed from Active to Credit exceeded. Source: charge for usage (xDR {xdr.id}).",
+    ]
+    done = till.pay("5")
+    assert done.status == ("credit_exceeded", "active")
+    assert [(each.charging_id, each.status) for each in done.accounts] == [
+        ("a-Jerry Price", ("credit_exceeded", "active"))
+    ]
+
+
+@on_sqlite
+def test_an_alias_charges_what_it_stands_for(engine: Engine) -> None:
+    till = Till(engine)
+    with changing(engine, ANN, (HOME,)) as work:
+        account = work.get_one(Account, till.account)
+        alias = Account(
+            environment=HOME, charging_id="alias", customer_id=till.customer, product_id=account.product_id,
+            billing_model="alias", alias_of_id=account.id, balance=Decimal(0), created_at=clock.now(),
+        )  # fmt: skip
+        work.add(alias)
+        work.flush()
+    xdr = till.use("a", "1", alias.id)
+    assert xdr
+    assert xdr.account_id == till.account
+
+
+@on_sqlite
+def test_a_closed_customer_is_charged_nothing_and_may_pay(engine: Engine) -> None:
+    till = Till(engine)
+    till.invoice("10")
+    with changing(engine, ANN, (HOME,)) as work:
+        work.get_one(Customer, till.customer).bill_status = "closed"
+    refused: list[Callable[[], object]] = [lambda: till.charge("1"), lambda: till.invoice("1")]
+    for act in refused:
+        with pytest.raises(NotNow, match="closed"):
+            act()
+    assert till.pay("10").balance.after == 0
+
+
+@on_sqlite
+def test_what_does_not_add_up_is_found(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    till = Till(engine)
+    till.invoice("10")
+    till.pay("4")
+    assert commands.check(engine, (), as_json=False, say=print) == 0
+    assert "the sum of its rows" in capsys.readouterr().out
+    with unit_of_work(engine, (HOME,)) as work:
+        work.execute(update(Customer).values(balance=Decimal(7)))
+        work.execute(update(Xdr).where(Xdr.kind == "charge").values(account_id=till.account))
+        work.execute(update(Invoice).values(total=Decimal(11), allocated=Decimal(3)))
+    assert commands.check(engine, (HOME,), as_json=False, say=print) == 1
+    said = capsys.readouterr().out
+    for words in (
+        "default: balance of customer 1 (Jerry Price) is 7.00000, its rows say 6.00000",
+        "default: balance of account 1 (a-Jerry Price) is 0.00000, its rows say 10.00000",
+        "default: allocated of invoice 1 (1) is 3.00000, its rows say 4.00000",
+        "default: total of invoice 1 (1) is 11.00000, its rows say 10.00000",
+    ):
+        assert words in said
+    assert commands.check(engine, (), as_json=True, say=print) == 1
+
+
+@on_sqlite
+def test_an_issued_invoice_keeps_whom_it_was_issued_to(engine: Engine) -> None:
+    till = Till(engine, address="1 Elm Street")
+    invoice = till.invoice("10").invoice_id or 0
+    with changing(engine, ANN, (HOME,)) as work:
+        work.get_one(Customer, till.customer).address = "2 Oak Street"
+    with reading(engine, (HOME,)) as session:
+        found = queries.invoice(session, invoice)
+        assert found.details == {"name": "Jerry Price", "address": "1 Elm Street"}
+        assert due_of(found) == 10
+
+
+def test_every_action_that_is_told_has_its_sentence() -> None:
+    folder = Path(service.__file__).parent
+    told = {
+        str(call.args[0].value)
+        for path in folder.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "attr", "") == "tell"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert len(told) >= 10
+    assert told <= set(messages().sentences)
