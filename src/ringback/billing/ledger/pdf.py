@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 import fontpkg_noto_sans
-from fpdf import FPDF, Align, FontFace, TableBordersLayout
-from fpdf.enums import TextMode, WrapMode, XPos, YPos
+from fpdf import FPDF, FontFace
+from fpdf.enums import Align, TableBordersLayout, TextMode, WrapMode, XPos, YPos
 
 from ringback.billing.entities.pages_values import amount, day_text
 from ringback.billing.ledger.models import Invoice
