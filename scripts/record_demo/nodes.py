@@ -70,7 +70,7 @@ def chain(
     with ExitStack() as running:
         for name, address in (("edge", plan.edge), ("core", plan.core)):
             running.enter_context(_kamailio(name, plan, collector, folder / name, routes, timers))
-            _await_answer(address, folder / name / "log")
+            await_answer(address, folder / name / "log")
         yield
 
 
@@ -84,10 +84,18 @@ def _kamailio(
     _point_at(folder / "hep.cfg", CAPTURE_IDS[name], collector)
     (folder / "site.cfg").write_text(_site(plan, timers, inv_margin_ms=0 if name == "core" else 4000))
     (folder / "routes.cfg").write_text(_routes(routes))
+    with kamailio(folder / f"{name}.cfg"):
+        yield
+
+
+@contextmanager
+def kamailio(configuration: Path) -> Iterator[None]:
+    """One Kamailio while the context lasts. Its folder is its run folder as well, and has its `log`."""
+    folder = configuration.parent
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                *("kamailio", "-DD", "-E", "-m", "32", "-M", "8", "-f", str(folder / f"{name}.cfg")),
+                *("kamailio", "-DD", "-E", "-m", "32", "-M", "8", "-f", str(configuration)),
                 *("-Y", str(folder), "-w", str(folder)),
             ],
             stdin=subprocess.DEVNULL,
@@ -135,7 +143,8 @@ def _routes(routes: Mapping[str, Route]) -> str:
     return "\n".join(["event_route[htable:mod-init] {", *lines, "    return;", "}", ""])
 
 
-def _await_answer(address: str, log: Path, deadline_s: float = 10.0) -> None:
+def await_answer(address: str, log: Path, deadline_s: float = 10.0) -> None:
+    """Until it answers OPTIONS. Raises NodeFailed with the end of its log."""
     end = time.monotonic() + deadline_s
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((address, 0))

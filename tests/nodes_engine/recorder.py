@@ -1,0 +1,93 @@
+"""An HTTP server in the engine's place that keeps what nodes ask and answers what a test wants.
+
+It shows the wire form, and what the engine itself never does: hang, fail, answer nonsense.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ALLOWED = {
+    "allowed": True, "session": "s-1", "account": "12105550100", "i_account": 7, "i_customer": 3, "currency": "USD",
+    "max_seconds": 600, "rate": None, "reason": None, "text": "", "sip_code": None, "sip_reason": None,
+    "h323_return_code": 0, "error_name": None,
+}  # fmt: skip
+REFUSED = ALLOWED | {
+    "allowed": False, "session": None, "max_seconds": None, "reason": "destination-forbidden",
+    "text": "The rate for 1210 is forbidden.", "sip_code": 403, "sip_reason": "Destination forbidden",
+    "h323_return_code": 9, "error_name": "cld_blocked",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class Recorder:
+    url: str = ""
+    answer: tuple[int, Any] = (200, ALLOWED)  # status and body of what authorize answers
+    report_answer: tuple[int, Any] = (200, {"session": "s-1", "state": "open", "xdr": None})
+    delay_s: float = 0.0
+    failed: float = 0.0  # monotonic moment when the last bad answer is out
+    asked: list[Asked] = field(default_factory=list)
+
+    def of(self, endpoint: str) -> list[dict[str, Any]]:
+        return [one.body for one in self.asked if one.path.split("?")[0] == f"/aaa/v1/{endpoint}"]
+
+    def reports(self, call_id: str, *, until: str = "stop", within_s: float = 8.0) -> list[dict[str, Any]]:
+        """Those of a call up to the event `until`, waited for."""
+        end = time.monotonic() + within_s
+        while True:
+            found = [one for one in self.of("accounting") if one["call_id"] == call_id]
+            if any(one["event"] == until for one in found) or time.monotonic() > end:
+                return found
+            time.sleep(0.05)
+
+
+@contextmanager
+def recorder(port: int = 0) -> Iterator[Recorder]:
+    kept = Recorder()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            kept.asked.append(Asked(self.path, dict(self.headers), json.loads(body)))
+            status, answer = kept.answer if "authorize" in self.path else kept.report_answer
+            if "authorize" in self.path and (status >= 500 or kept.delay_s):
+                kept.failed = time.monotonic() + kept.delay_s
+            time.sleep(kept.delay_s)
+            data = json.dumps(answer).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+            except OSError:
+                pass  # who asked did not wait
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        kept.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield kept
+        finally:
+            server.shutdown()
+            thread.join()
