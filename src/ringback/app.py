@@ -38,6 +38,7 @@ from ringback.records.engine import open_engine
 from ringback.records.schema import migrate
 from ringback.sessions import api as sessions_api
 from ringback.sessions import pages as sessions_pages
+from ringback.sessions.books import Books
 from ringback.sessions.diagnose import load_catalogue
 from ringback.sessions.ingest import api as logs_api
 from ringback.sessions.ingest.logs import MOST_BYTES
@@ -147,7 +148,7 @@ def _open_stores(app: FastAPI, settings: Settings) -> None:
     app.state.traffic_rules = RuleRegister(records)
     app.state.catalogue = load_catalogue(settings.issues_folder)
     app.state.sessions = SessionService(
-        events, app.state.catalogue, app.state.nodes, load_rules(settings.correlation_file)
+        events, app.state.catalogue, app.state.nodes, load_rules(settings.correlation_file), Books(records)
     )
     app.state.uploads = Uploads(settings)
     app.state.uploads.clear()

@@ -53,11 +53,29 @@ TALKATIVE = """
     0.003  edge ! warning user=konstantina.f pw hunter2? from 12103355787 at 198.51.100.23:5060: call +1 (866) 0333-777 forbidden for Konstantina
     0.004  edge ! info customer_name="Ada Wolfsbane" phone=33612345678 <sip:4711@acme.example>
 """  # noqa: E501
+# A call that billing refused: its log names people in sentences, in fields, and as nobody but a customer knows them.
+BILLED_SECRETS = ("12105557788", "5557788", "Balthazar", "Quint", "Ottoline", "Vandermeer", "13125550777")
+BILLED = """
+    zoe   = 198.51.100.77:5060  ua=Yealink-SIP-T46S-66.86.0.15
+    edge1 = 203.0.113.10:5060   agent=101
+    0.000  zoe -> edge1  INVITE sip:13125550777@acme.example  from=12105557788 sdp=PCMU callid=b111ed@198.51.100.77
+    +.002  edge1 -> zoe  100
+    +.001  edge1 -> zoe  183
+    +.001  edge1 $ request engine=ringback account=12105557788 caller=12105557788 called=13125550777: edge1 asks for an outgoing voice call from 12105557788 to 13125550777.
+    +.001  edge1 $ account engine=ringback i_account={account} i_customer=9: Found the account 12105557788 by its id; its customer is Balthazar Quint & Sons, its product Home Phone.
+    +.001  edge1 $ status engine=ringback customer=Ottoline: Customer "Ottoline Vandermeer" (+1 210 555 7788) is active
+    +.001  edge1 $ decision engine=ringback result=refused reason=destination-forbidden link_type=rate link_id=101 destination=Illinois prefix=1312: The call is refused: calls to 1312 (Illinois) are forbidden.
+    +.010  edge1 -> zoe  403 Destination forbidden
+    +.010  zoe -> edge1  ACK
+"""  # noqa: E501
 SECRET_FREE = {"hunter2"}  # no place says that it is one
 
 
-def fill(events: EventStore, now_us: int) -> dict[str, str]:
-    """Every scenario of the demo and the talkative call, within the hour before `now_us`: name -> Call-ID."""
+def fill(events: EventStore, now_us: int, account: int = 7) -> dict[str, str]:
+    """Every scenario of the demo, the talkative and the billed call, within the hour before `now_us`: name -> Call-ID.
+
+    `account`: the id of whom the billed call is charged to.
+    """
     calls: dict[str, str] = {}
     for position, (name, original) in enumerate(originals(*recording.load()).items()):
         packets = [decode(one.packet, 0) for one in again(original, now_us - (90 + position * 30) * 1_000_000)]
@@ -74,6 +92,9 @@ def fill(events: EventStore, now_us: int) -> dict[str, str]:
         line.call_id = calls["talkative"]
         line.fields = {"account": "12103355787", "customer": "Ada Wolfsbane", "task": "rating"}
     _store(events, played.sightings, played.logs, media)
+    billed = play(BILLED.format(account=account), start_us=now_us - 50_000_000)
+    calls["billed"] = "b111ed@198.51.100.77"
+    _store(events, billed.sightings, billed.logs, [])
     return calls
 
 

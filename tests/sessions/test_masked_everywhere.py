@@ -13,16 +13,18 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from httpx2 import Response
 from leaks import identities, of_session, told
-from masked_calls import NODE_INFOS, SECRET_FREE, SECRETS, SHOWN, fill
+from masked_calls import BILLED_SECRETS, NODE_INFOS, SECRET_FREE, SECRETS, SHOWN, fill
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from goods import World
 from ringback import clock
 from ringback.access import tokens
 from ringback.access.permissions import PERMISSIONS, Permission, Role
 from ringback.app import create_app
 from ringback.demo.nodes import NODES
 from ringback.sessions.capture.pcap import read_capture
+from ringback.sessions.export import FORMATS
 from ringback.sessions.ingest.status import CollectorStatus, SenderStatus, write_collector_status
 from ringback.sessions.nodes.service import replace_nodes
 from ringback.sessions.schemas import SessionQuery
@@ -31,24 +33,35 @@ from ringback.settings import load_settings
 
 HTMX = {"HX-Request": "true"}
 UNKNOWN_SENDERS = ("198.51.100.66", "2001:db8::77:66", "198.51.100.67", "198.51.100.68")
-ANY = ("talkative", "forked", "attended-transfer", "wrong-password", "private-address-in-contact", "text-message")
+ANY = (
+    "talkative",
+    "billed",
+    "forked",
+    "attended-transfer",
+    "wrong-password",
+    "private-address-in-contact",
+    "text-message",
+)
 
 # What is asked of each route, as NOC engineers may. {session_id} is each of ANY, {number} each entry, {token} a link.
 READ = {
     "/": [""],
     "/sessions": ["?last=24h", "?last=24h&limit=3", "?last=24h&q=nobody", "?last=24h&q=44%25", "?last=24h&ip=10.1.*",
-                  "?last=24h&outcome=failed&kind=call", "?last=24h&issue=caller-not-allowed"],
+                  "?last=24h&outcome=failed&kind=call", "?last=24h&issue=caller-not-allowed",
+                  "?last=24h&customer=1", "?last=24h&account=1"],
     "/sessions/histogram": ["?last=24h"],
     "/sessions/issues": ["?id={session_id}"],
-    "/sessions/{session_id}": ["", "?view=nodes", "?kind=sip&all=1", "?node=edge1"],
+    "/sessions/{session_id}": ["", "?view=nodes", "?view=classic", "?kind=billing", "?kind=sip&all=1", "?node=edge1"],
     "/sessions/{session_id}/messages/{number}": [""],
     "/sessions/{session_id}/compare": ["?m=1&m=2", "?m=1&m=3"],
-    "/sessions/{session_id}/export": ["?format=pcap", "?format=text", "?format=json", "?format=svg"],
+    "/sessions/{session_id}/export": [f"?format={one}" for one in FORMATS],
     "/sessions/{session_id}/shares": [""],
-    "/share/{token}": ["", "?view=nodes"],
+    "/share/{token}": ["", "?view=nodes", "?view=classic"],
     "/share/{token}/messages/{number}": [""],
     "/share/{token}/compare": ["?m=1&m=2"],
-    "/share/{token}/export": ["?format=pcap", "?format=text", "?format=json", "?format=svg"],
+    "/share/{token}/export": [f"?format={one}" for one in FORMATS],
+    "/customers/{row_id:int}/sessions": ["", "?last=7d"],
+    "/accounts/{row_id:int}/sessions": ["", "?last=7d"],
     "/nodes/unknown-senders": [""],
     "/capture": [""],
     "/upload": [""],
@@ -56,9 +69,10 @@ READ = {
     "/guide/{issue}": [""],
     "/environments/traffic": [""],
     "/api/v1/traffic-rules": [""],
-    "/api/v1/sessions": ["", "?limit=2", "?issue=caller-not-allowed", "?diagnose=false", "?number=%25787", "?q=44%25"],
+    "/api/v1/sessions": ["", "?limit=2", "?issue=caller-not-allowed", "?diagnose=false", "?number=%25787", "?q=44%25",
+                         "?customer=1", "?account=1"],
     "/api/v1/sessions/{session_id}": [""],
-    "/api/v1/sessions/{session_id}/export": ["?format=pcap", "?format=text", "?format=json", "?format=svg"],
+    "/api/v1/sessions/{session_id}/export": [f"?format={one}" for one in FORMATS],
     "/api/v1/shares": [""],
     "/api/v1/status": [""],
 }  # fmt: skip
@@ -104,12 +118,15 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Masked]:
             secret = tokens.create_token(work, "noc", scopes=scopes)
             clear = tokens.create_token(work, "support", scopes=(*scopes, Permission.PERSONAL_READ))
             replace_nodes(work, "default", NODES)
+        world = World(app.state.records)
+        customer = world.make("customer", name="Balthazar Quint & Sons")
+        account = world.make("account", id="12105557788", i_customer=customer)
         write_collector_status(app.state.settings.data, heard(clock.now_us()))
         client.headers["Authorization"] = f"Bearer {secret}"
-        calls = fill(app.state.events, clock.now_us())
+        calls = fill(app.state.events, clock.now_us(), account)
         service = app.state.sessions
         query = SessionQuery(clock.now_us() - 86_400_000_000, clock.now_us(), personal=True, limit=1)
-        ids, entries, known = {}, {}, (set(SECRETS) - SECRET_FREE) | set(UNKNOWN_SENDERS)
+        ids, entries, known = {}, {}, (set(SECRETS) - SECRET_FREE) | set(UNKNOWN_SENDERS) | set(BILLED_SECRETS)
         for name, call_id in calls.items():
             (row,) = service.search(replace(query, call_id=call_id)).rows
             session = service.open(row.id, ("default",), personal=True).session
@@ -145,7 +162,12 @@ def test_every_route_of_the_room_is_asked(masked: Masked) -> None:
 
 
 def filled(masked: Masked, path: str, session_id: str, token: str) -> list[str]:
-    path = path.replace("{session_id}", session_id).replace("{token}", token).replace("{issue}", "caller-not-allowed")
+    path = (
+        path.replace("{row_id:int}", "1")
+        .replace("{session_id}", session_id)
+        .replace("{token}", token)
+        .replace("{issue}", "caller-not-allowed")
+    )
     if "{number}" not in path:
         return [path]
     entries = masked.entries[session_id]
@@ -222,7 +244,7 @@ def test_every_recorded_call_is_masked_in_every_file(masked: Masked) -> None:
     for name, session_id in masked.ids.items():
         opened = service.open(session_id, ("default",))
         assert opened.masked
-        for format_ in ("pcap", "text", "json", "svg"):
+        for format_ in FORMATS:
             file = service.export(opened, format_)
             assert not leaked(masked, file.data, file.filename), (name, format_)
 
@@ -256,6 +278,26 @@ def test_a_masked_call_is_diagnosed_as_the_clear_one_is(masked: Masked) -> None:
         assert [one.sip.truncated for one in hidden.session.arrows] == [
             one.sip.truncated for one in clear.session.arrows
         ]
+
+
+def test_the_billed_call_tells_the_reason_and_whose_it_was(masked: Masked) -> None:
+    """Masked alike wherever it stands: who has it in clear sees the customer's name, who has not sees whose account it is."""
+    url = f"/api/v1/sessions/{masked.ids['billed']}"
+    clear = masked.client.get(url, headers={"Authorization": f"Bearer {masked.clear}"}).json()
+    hidden = masked.client.get(url).json()
+    assert [(one["name"], one["customer"]) for one in clear["whose"]] == [("12105557788", "Balthazar Quint & Sons")]
+    assert [(one["name"], one["i_account"], one["i_customer"]) for one in hidden["whose"]] == [
+        (hidden["caller"], clear["whose"][0]["i_account"], clear["whose"][0]["i_customer"])
+    ]
+    assert hidden["issues"][0]["id"] == clear["issues"][0]["id"] == "destination-forbidden"
+    assert hidden["issues"][0]["mend"] == [{"type": "rate", "id": 101}]
+    steps = [
+        (one["step"], one["source"], one["destination"]) for one in hidden["timeline"] if one["kind"] == "billing"
+    ]
+    assert steps == [
+        (one["step"], one["source"], one["destination"]) for one in clear["timeline"] if one["kind"] == "billing"
+    ]
+    assert "its product Home Phone" in next(one["text"] for one in hidden["timeline"] if one["step"] == "account")
 
 
 def test_what_is_nobodys_is_still_shown(masked: Masked) -> None:
@@ -301,6 +343,8 @@ def test_parts_of_a_number_find_nothing_and_the_whole_does(masked: Masked) -> No
 
     assert found(q="+1 (210) 335-5787") == 1
     assert found(number="12103355787") == 1
+    assert found(q="Balthazar Quint & Sons") == 1
+    assert found(q="Balthazar") == 0, "a part of a customer's name"
     for end in range(1, 11):
         assert found(q="12103355787"[-end:]) == 0, "the end of a number"
     for wildcard in ("%5787", "1210%", "%335%", "konst%"):

@@ -116,7 +116,9 @@ def problem_of(error: Exception) -> Problem:
 def search_sessions(
     sessions: Sessions,
     user: Annotated[Principal, may(Permission.SESSIONS_READ)],
-    q: Annotated[str, Query(max_length=300, description="A number, Call-ID, session id or address, as typed")] = "",
+    q: Annotated[
+        str, Query(max_length=300, description="A number, Call-ID, session id, address or customer's name")
+    ] = "",
     number: Annotated[str, Query(max_length=100, description="A number in any role; % is the wildcard")] = "",
     call_id: Annotated[str, Query(max_length=300)] = "",
     start: Annotated[str, Query(alias="from", description="RFC 3339, or -15m, -1h, -7d; default -24h")] = "-24h",
@@ -127,6 +129,10 @@ def search_sessions(
     ip: Annotated[str, Query(max_length=50)] = "",
     code: Annotated[list[Annotated[int, Field(ge=100, le=699)]] | None, Query()] = None,
     kind: Annotated[list[str] | None, Query()] = None,
+    customer: Annotated[
+        int | None, Query(ge=1, lt=2**53, description="Id of a customer: by its accounts' numbers")
+    ] = None,
+    account: Annotated[int | None, Query(ge=1, lt=2**53, description="Id of an account: by its numbers")] = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=8000)] = None,
     diagnose: Annotated[
@@ -154,8 +160,11 @@ def search_sessions(
         ip=ip,
         codes=tuple(code or ()),
         kinds=tuple(kind or ()),
+        customer=customer,
+        account=account,
         environments=user.environments,
         personal=user.sees_personal,
+        customers=user.may(Permission.CUSTOMERS_READ),
         limit=limit,
         cursor=cursor,
     )
@@ -170,9 +179,10 @@ def read_session(
     session_id: str, sessions: Sessions, user: Annotated[Principal, may(Permission.SESSIONS_READ)], seen: Seen
 ) -> TracedSessionDocument:
     """The whole story of one session: answer, legs, links, timeline with raw messages."""
-    opened = sessions.open(session_id, user.environments, personal=user.sees_personal)
+    customers = user.may(Permission.CUSTOMERS_READ)
+    opened = sessions.open(session_id, user.environments, personal=user.sees_personal, customers=customers)
     seen(opened, "api")
-    return traced_document(opened.id, opened.session, opened.issues)
+    return traced_document(opened.id, opened.session, opened.issues, opened.whose)
 
 
 @router.get("/{session_id}/export", response_class=Response)
@@ -184,7 +194,8 @@ def export_session(
     format_: Annotated[Literal["pcap", "text", "json", "svg", "classic"], Query(alias="format")] = "pcap",
 ) -> Response:
     """The session as a file; `classic` is its billing log in plain text."""
-    opened = sessions.open(session_id, user.environments, personal=user.sees_personal)
+    customers = user.may(Permission.CUSTOMERS_READ)
+    opened = sessions.open(session_id, user.environments, personal=user.sees_personal, customers=customers)
     seen(opened, f"export {format_}")
     file = sessions.export(opened, format_)
     return Response(

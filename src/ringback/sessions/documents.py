@@ -6,11 +6,13 @@ the command line does not pay for a validation library; the API derives its Open
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from typing_extensions import TypedDict
 
 from ringback import clock
+from ringback.billing.entities.whose import Whose
 from ringback.sessions.billing_log import KIND, step_of
 from ringback.sessions.story import Entry, Issue, Leg, Session, StreamReport
 
@@ -116,8 +118,18 @@ class EntryDocument(TypedDict):
     raw: str
 
 
+class WhoseDocument(TypedDict):
+    name: str  # the number or login
+    known_as: str  # account | alias | DID number | SIM card
+    i_account: int
+    account: str
+    i_customer: int
+    customer: str
+
+
 class TracedSessionDocument(SessionDocument):
     id: str
+    whose: list[WhoseDocument]  # accounts behind its numbers; empty where the reader may not see customers
     timeline: list[EntryDocument]
 
 
@@ -170,10 +182,23 @@ def session_document(session: Session, issues: list[Issue]) -> SessionDocument:
     }
 
 
-def traced_document(session_id: str, session: Session, issues: list[Issue]) -> TracedSessionDocument:
+def traced_document(
+    session_id: str, session: Session, issues: list[Issue], whose: Iterable[Whose] = ()
+) -> TracedSessionDocument:
     return {
         "id": session_id,
         **session_document(session, issues),
+        "whose": [
+            {
+                "name": one.name,
+                "known_as": one.known_as,
+                "i_account": one.account_id,
+                "account": one.account,
+                "i_customer": one.customer_id,
+                "customer": one.customer,
+            }
+            for one in whose
+        ],
         "timeline": [_entry(entry) for entry in session.entries],
     }
 

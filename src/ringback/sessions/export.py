@@ -38,7 +38,7 @@ def exported(opened: OpenedSession, format_: str) -> Exported:
         case "text":
             return Exported(_text(opened).encode(), "text/plain; charset=utf-8", f"{stem}.txt")
         case "json":
-            document = traced_document(opened.id, opened.session, opened.issues)
+            document = traced_document(opened.id, opened.session, opened.issues, opened.whose)
             return Exported(to_json(document, pretty=True), "application/json", f"{stem}.json")
         case "svg":
             drawn = advanced_svg(opened.session, opened.issues, standalone=True)

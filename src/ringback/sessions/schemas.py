@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ringback.billing.entities.whose import Whose
 from ringback.sessions.story import Issue, Session
 
 OUTCOMES = (
@@ -38,8 +39,12 @@ class SessionQuery:
     kinds: tuple[str, ...] = ()
     min_duration_s: float | None = None
     max_duration_s: float | None = None
+    customer: int | None = None  # whose accounts' numbers took part
+    account: int | None = None
     environments: tuple[str, ...] = ("default",)
     personal: bool = False  # the reader may see personal data; else it is masked, and numbers are searched whole
+    customers: bool = False  # the reader may see customers: `q` may be the name of one
+    numbers: tuple[str, ...] = ()  # what `customer` and `account` stand for, filled in by the service
     limit: int = 50
     cursor: str | None = None
 
@@ -108,3 +113,6 @@ class OpenedSession:
     session: Session
     issues: list[Issue]  # the primary one first; empty: nothing unusual
     masked: bool = False  # its personal data are hidden
+    whose: list[Whose] = field(
+        default_factory=list
+    )  # accounts behind its numbers, where the reader may see customers

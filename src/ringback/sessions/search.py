@@ -25,6 +25,7 @@ REFERENCE = "cid:"  # prefix of the keys that name another leg's Call-ID
 MINUTE_US = 60_000_000
 DAY_US = 86_400_000_000
 LINKED_WITHIN_US = 3_600_000_000  # legs of one session that exact keys join in a list begin within an hour
+NOBODY = ("\0",)  # no leg has such a number
 REMEMBERED = 100  # sessions of the pages before that a cursor can recognise
 
 ROLE_WORDS = {
@@ -71,12 +72,17 @@ def session_id(row: LegRow) -> str:
 
 
 def page(
-    events: EventStore, query: SessionQuery, nodes: Sequence[NodeInfo], *, troubled: bool | None = None
+    events: EventStore,
+    query: SessionQuery,
+    nodes: Sequence[NodeInfo],
+    *,
+    troubled: bool | None = None,
+    named: Sequence[Reading] = (),
 ) -> SearchResult:
-    """The page after `query.cursor`. Raises QueryError."""
+    """The page after `query.cursor`; `named`: what else the smart box may mean, tried last. Raises QueryError."""
     if query.start_us >= query.end_us:
         raise QueryError("from", "the interval ends before it begins")
-    ways = _ways(query)
+    ways = _ways(query, named)
     cursor = Cursor.parse(query.cursor) if query.cursor else None
     if cursor and cursor.reading >= len(ways):
         raise QueryError("cursor", "not a cursor of this search; start from the first page")
@@ -103,13 +109,15 @@ def cursor_after(result: SearchResult, count: int) -> str:
     return str(Cursor(result.reading, min(row.listed_us for row in rows) + 1, shown))
 
 
-def histogram(events: EventStore, query: SessionQuery, nodes: Sequence[NodeInfo], buckets: int) -> Histogram:
+def histogram(
+    events: EventStore, query: SessionQuery, nodes: Sequence[NodeInfo], buckets: int, named: Sequence[Reading] = ()
+) -> Histogram:
     """About `buckets` buckets of whole minutes that cover the interval."""
     if query.start_us >= query.end_us:
         raise QueryError("from", "the interval ends before it begins")
     width = max(1, -(-(query.end_us - query.start_us) // (buckets * MINUTE_US))) * MINUTE_US
     found: dict[int, dict[str, int]] = {}
-    for reading in _ways(query):
+    for reading in _ways(query, named):
         found = {
             bucket.start_us: bucket.outcomes
             for bucket in events.histogram(_leg_query(query, reading, nodes), width)
@@ -124,14 +132,14 @@ def histogram(events: EventStore, query: SessionQuery, nodes: Sequence[NodeInfo]
     )
 
 
-def _ways(query: SessionQuery) -> list[Reading]:
+def _ways(query: SessionQuery, named: Sequence[Reading]) -> list[Reading]:
     whole = not query.personal
     ways = readings(query.q, whole=whole)
     if query.number:
         if ways:
             raise QueryError("number", "search either by q or by number")
         ways = number_readings(query.number, "number", whole=whole)
-    return ways or [Reading("")]
+    return [*ways, *named] or [Reading("")]
 
 
 def _leg_query(query: SessionQuery, reading: Reading, nodes: Sequence[NodeInfo]) -> LegQuery:
@@ -148,6 +156,7 @@ def _leg_query(query: SessionQuery, reading: Reading, nodes: Sequence[NodeInfo])
         start_us=query.start_us,
         end_us=query.end_us,
         number=reading.number,
+        numbers=_both(reading.numbers, query.numbers),
         call_ids=(call_id,) if call_id else (),
         call_hashes=(reading.call_hash,) if reading.call_hash is not None else (),
         keys=(reading.key,) if reading.key else (),
@@ -159,6 +168,13 @@ def _leg_query(query: SessionQuery, reading: Reading, nodes: Sequence[NodeInfo])
         min_duration_ms=None if query.min_duration_s is None else round(query.min_duration_s * 1000),
         max_duration_ms=None if query.max_duration_s is None else round(query.max_duration_s * 1000),
     )
+
+
+def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Numbers of which one must be there."""
+    if not one or not other:
+        return one or other
+    return tuple(number for number in one if number in other) or NOBODY
 
 
 def _of_node(name: str, nodes: Sequence[NodeInfo]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -210,7 +226,7 @@ def _fill(
         cursor = found.cursor
         groups = _joined(events, found.rows)
         for group in groups:
-            row = _session_row(group, reading.number, nodes)
+            row = _session_row(group, reading, query, nodes)
             if row.id in known:
                 continue
             if len(rows) == limit:
@@ -288,7 +304,7 @@ def _groups(matched: Sequence[LegRow], others: Sequence[LegRow]) -> Iterator[_Gr
     yield from groups.values()
 
 
-def _session_row(group: _Group, number: NumberPattern | None, nodes: Sequence[NodeInfo]) -> SessionRow:
+def _session_row(group: _Group, reading: Reading, query: LegQuery, nodes: Sequence[NodeInfo]) -> SessionRow:
     legs = sorted(group.legs, key=lambda row: (row.started_us, row.call_id))
     first = legs[0]
     # Rows of the first leg that came later (another writer, a reopened leg) know how it ended.
@@ -311,7 +327,7 @@ def _session_row(group: _Group, number: NumberPattern | None, nodes: Sequence[No
         legs=len({row.call_id for row in legs}),
         messages=sum(row.messages for row in legs),
         call_ids=list(dict.fromkeys(row.call_id for row in legs)),
-        matched=_matched(group.matched, number) if number else "",
+        matched=_matched(group.matched, reading.number, query.numbers) if reading.number or query.numbers else "",
         listed_us=max(row.started_us for row in group.matched),
         identities=tuple(dict.fromkeys(number for row in legs for number in row.numbers)),
     )
@@ -327,10 +343,10 @@ def _node_names(legs: Sequence[LegRow], nodes: Sequence[NodeInfo]) -> list[str]:
     return list(dict.fromkeys(named or addresses))
 
 
-def _matched(legs: Sequence[LegRow], number: NumberPattern) -> str:
+def _matched(legs: Sequence[LegRow], number: NumberPattern | None, numbers: Sequence[str]) -> str:
     roles = 0
     for row in legs:
         for text, bits in row.numbers.items():
-            if number.matches(text):
+            if text in numbers or (number is not None and number.matches(text)):
                 roles |= bits
     return ", ".join(words for role, words in ROLE_WORDS.items() if roles & role)

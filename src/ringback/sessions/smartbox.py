@@ -25,7 +25,7 @@ NATIONAL_DIGITS = 10  # what is left of a number that was typed with a country c
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to understand the box. Exactly one of the fields but `words` is set."""
+    """One way to understand the box. Exactly one of the fields but `words` is set; none: everything."""
 
     words: str
     number: NumberPattern | None = None
@@ -33,6 +33,7 @@ class Reading:
     call_hash: int | None = None
     address: str = ""
     key: str = ""
+    numbers: tuple[str, ...] = ()  # of an account or a customer: any of them, whole
 
 
 def readings(text: str, *, whole: bool = False) -> list[Reading]:

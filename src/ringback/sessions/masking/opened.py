@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from ringback.billing.entities.whose import Whose
+from ringback.sessions.billing_log import KIND
 from ringback.sessions.capture.sip import NotSip, SipMessage, parse
 from ringback.sessions.keys import DEFAULT_RULES, KeyRules
 from ringback.sessions.masking.message import masked_message
+from ringback.sessions.masking.terms import customers_in
 from ringback.sessions.masking.veil import Veil
 from ringback.sessions.schemas import IssueBrief, OpenedSession, SessionRow
 from ringback.sessions.story import (
@@ -22,6 +25,7 @@ from ringback.sessions.story import (
     Leg,
     Link,
     LogLine,
+    Mend,
     NodeInfo,
     Participant,
     Session,
@@ -43,6 +47,8 @@ _NOBODYS: dict[type, frozenset[str]] = {
     StreamReport: frozenset({"codec"}),
     Issue: frozenset({"id", "severity"}),
     Step: frozenset({"role"}),
+    Mend: frozenset({"type"}),
+    Whose: frozenset({"known_as"}),
     IssueBrief: frozenset({"id", "severity"}),
     SessionRow: frozenset({"id", "environment", "kind", "outcome", "matched", "masked"}),
 }
@@ -72,9 +78,14 @@ _AS: dict[tuple[type, str], _How] = {
     (Participant, "addresses"): Veil.place,
     (Participant, "user_agent"): Veil.software,
     (Entry, "node"): Veil.place,
+    (Entry, "source"): Veil.place,
+    (Entry, "destination"): Veil.place,
     (LogLine, "node"): Veil.place,
     (LogLine, "call_id"): Veil.token,
     (LogLine, "text"): Veil.log,
+    (Whose, "name"): Veil.user,
+    (Whose, "account"): Veil.user,
+    (Whose, "customer"): Veil.name,
     (StreamReport, "source"): Veil.place,
     (StreamReport, "destination"): Veil.place,
     (StreamReport, "leg"): Veil.token,
@@ -132,8 +143,14 @@ def _learn(opened: OpenedSession, veil: Veil, walk: _Walk) -> None:
     for stream in session.media:
         veil.place(stream.source)
         veil.place(stream.destination)
+    for one in opened.whose:
+        veil.user(one.account)
+        veil.name(one.customer)
     for entry in session.entries:
         if entry.log:
+            if entry.kind == KIND:
+                for name in customers_in(entry.log.text):
+                    veil.name(name)
             veil.log(entry.log.text)
             for name, value in entry.log.fields.items():
                 veil.field(name, value)

@@ -30,6 +30,11 @@ class Interval:
         """As the URL holds it."""
         return [("last", self.preset)] if self.preset else self.fixed()
 
+    def longer(self) -> str:
+        """The name of the next longer preset; "" where it is the longest already."""
+        length = self.end_us - self.start_us
+        return next((name for name, (_, preset_length) in PRESETS.items() if preset_length > length), "")
+
     def fixed(self) -> list[tuple[str, str]]:
         """The same moments for every reader, whenever they read."""
         return [("from", clock.isoformat(self.start_us)), ("to", clock.isoformat(self.end_us))]

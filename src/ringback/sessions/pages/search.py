@@ -48,7 +48,7 @@ def search_page(
     if not form.errors and _typed_times(request):
         # Times typed in the viewer's zone become moments, so that the URL means the same to everyone.
         return RedirectResponse(form.url(), status_code=303)
-    result, problem, status = _search(sessions, form)
+    result, problem, status = found_by(sessions, form)
     template = "sessions/search.html"
     tz = viewer_zone(request)
     if form.value("cursor") and "hx-request" in request.headers:
@@ -65,7 +65,7 @@ def search_page(
         kind_words=KIND_WORDS,
         presets=interval.PRESETS,
         issue_groups=_by_group(issues),
-        chips=form.chips({one.id: one.title for one in issues}),
+        chips=form.chips(_titles(sessions, form, issues, reader)),
         picked=[interval.for_input(us, tz) for us in (form.interval.start_us, form.interval.end_us)],
         histogram_url="/sessions/histogram?" + urlencode(form.pairs(fixed=True)),
         more_url=_more_url(form, result),
@@ -119,8 +119,25 @@ def _by_group(issues: Catalogue) -> list[tuple[str, list[tuple[str, str]]]]:
 def _form(request: Request, reader: Principal) -> SearchForm:
     parameters = request.query_params.multi_items()
     return search_form.read(
-        parameters, viewer_zone(request), clock.now_us(), reader.environments, personal=reader.sees_personal
+        parameters,
+        viewer_zone(request),
+        clock.now_us(),
+        reader.environments,
+        personal=reader.sees_personal,
+        customers=reader.may(Permission.CUSTOMERS_READ),
     )
+
+
+def _titles(
+    sessions: SessionService, form: SearchForm, issues: Catalogue, reader: Principal
+) -> dict[tuple[str, str], str]:
+    """What the filters' values are called."""
+    titles = {("issue", one.id): one.title for one in issues}
+    query = form.query
+    for name, id_ in (("customer", query.customer), ("account", query.account)) if query else ():
+        if id_ is not None and reader.may(Permission.CUSTOMERS_READ):
+            titles[name, str(id_)] = sessions.title(name, id_, reader.environments, personal=reader.sees_personal)
+    return titles
 
 
 def _typed_times(request: Request) -> bool:
@@ -128,7 +145,7 @@ def _typed_times(request: Request) -> bool:
     return any(text and not text.endswith("Z") for text in texts)
 
 
-def _search(sessions: SessionService, form: SearchForm) -> tuple[SearchResult | None, str, int]:
+def found_by(sessions: SessionService, form: SearchForm) -> tuple[SearchResult | None, str, int]:
     """(result, what kept it from being one, HTTP status)."""
     if form.query is None:
         return None, "", 400

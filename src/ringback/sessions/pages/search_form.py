@@ -60,27 +60,31 @@ class SearchForm:
 
     def wider(self) -> tuple[str, str] | None:
         """(text, URL) of the same search over the next longer preset; None when it is the longest already."""
-        length = self.interval.end_us - self.interval.start_us
-        for name, (text, preset_length) in interval.PRESETS.items():
-            if preset_length > length:
-                return f"Search the last {text}", self.url(("last", name), leave_out=("interval",))
-        return None
+        name = self.interval.longer()
+        if not name:
+            return None
+        return f"Search the last {interval.PRESETS[name][0]}", self.url(("last", name), leave_out=("interval",))
 
-    def chips(self, issue_titles: Mapping[str, str] = MappingProxyType({})) -> list[Chip]:
+    def chips(self, titles: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[Chip]:
+        """`titles`: (filter, its value) -> what that is called."""
         chips = []
         for name in _FILTERS[1:]:
             for text in self.chosen(name):
                 label, say = _SHOWN[name]
                 rest = [pair for pair in self.pairs() if pair != (name, text)]
-                value = issue_titles.get(text, text) if name == "issue" else say(text)
+                value = titles.get((name, text)) or say(text)
                 chips.append(Chip(label, value, "/sessions?" + urlencode(rest)))
         return chips
 
 
-_FILTERS = ("q", "number", "call_id", "outcome", "issue", "node", "ip", "code", "kind", "min", "max")
+_FILTERS = (
+    "q", "number", "call_id", "customer", "account", "outcome", "issue", "node", "ip", "code", "kind", "min", "max",
+)  # fmt: skip
 _SHOWN: dict[str, tuple[str, Callable[[str], str]]] = {
     "number": ("number", str),
     "call_id": ("Call-ID", str),
+    "customer": ("customer", lambda text: f"#{text}"),
+    "account": ("account", lambda text: f"#{text}"),
     "outcome": ("outcome", lambda text: outcome_word(text).text.lower()),
     "issue": ("issue", str),
     "node": ("node", str),
@@ -99,6 +103,7 @@ def read(
     environments: tuple[str, ...],
     *,
     personal: bool = False,
+    customers: bool = False,
 ) -> SearchForm:
     """Never raises: what is wrong is told by field in `errors`."""
     values: dict[str, list[str]] = {}
@@ -118,6 +123,8 @@ def read(
         "outcome": lambda: _known("outcome", form.chosen("outcome"), OUTCOMES),
         "kind": lambda: _known("kind", form.chosen("kind"), tuple(KIND_WORDS)),
         "code": lambda: [_code(text) for text in form.chosen("code")],
+        "customer": lambda: _id("customer", form.value("customer")),
+        "account": lambda: _id("account", form.value("account")),
         "min": lambda: _seconds("min", form.value("min")),
         "max": lambda: _seconds("max", form.value("max")),
         "limit": lambda: _limit(form.value("limit")),
@@ -128,7 +135,7 @@ def read(
         except QueryError as error:
             form.errors[error.field] = error.reason
     if not form.errors:
-        form.query = _query(form, environments, personal=personal)
+        form.query = _query(form, environments, personal=personal, customers=customers)
     return form
 
 
@@ -138,7 +145,7 @@ def _interval(form: SearchForm, tz: ZoneInfo, now_us: int) -> Interval:
     return interval.preset(form.value("last") or interval.DEFAULT, now_us)
 
 
-def _query(form: SearchForm, environments: tuple[str, ...], *, personal: bool) -> SessionQuery:
+def _query(form: SearchForm, environments: tuple[str, ...], *, personal: bool, customers: bool) -> SessionQuery:
     return SessionQuery(
         start_us=form.interval.start_us,
         end_us=form.interval.end_us,
@@ -153,8 +160,11 @@ def _query(form: SearchForm, environments: tuple[str, ...], *, personal: bool) -
         kinds=tuple(form.chosen("kind")),
         min_duration_s=_seconds("min", form.value("min")),
         max_duration_s=_seconds("max", form.value("max")),
+        customer=_id("customer", form.value("customer")),
+        account=_id("account", form.value("account")),
         environments=environments,
         personal=personal,
+        customers=customers,
         limit=_limit(form.value("limit")),
         cursor=form.value("cursor") or None,
     )
@@ -174,6 +184,14 @@ def _known(name: str, texts: list[str], allowed: tuple[str, ...]) -> None:
 def _code(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 100 <= int(text) <= 699):
         raise QueryError("code", f"“{text}” is no SIP response code (100 to 699)")
+    return int(text)
+
+
+def _id(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:16]) > 0 and len(text) < 16):
+        raise QueryError(name, f"“{text}” is no id of {'a customer' if name == 'customer' else 'an account'}")
     return int(text)
 
 

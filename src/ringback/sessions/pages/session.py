@@ -20,7 +20,7 @@ from ringback.records.engine import unit_of_work
 from ringback.sessions.classic import billing_lines
 from ringback.sessions.dependencies import Sessions
 from ringback.sessions.diagram.svg import advanced_svg, basic_svg
-from ringback.sessions.pages import comparison, message_view, story_view
+from ringback.sessions.pages import comparison, mending, message_view, story_view
 from ringback.sessions.pages.words import KIND_WORDS, confidence_words, issue_word, outcome_word
 from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.share.schemas import ShareInfo, Viewer
@@ -40,6 +40,7 @@ class Opened:
     opened: OpenedSession
     base: str  # path of its page for this reader
     viewer: Viewer
+    reader: Principal | None = None  # who is signed in
     share: ShareInfo | None = None  # the link that was followed
 
 
@@ -49,8 +50,9 @@ def _by_login(
     visitor: CurrentVisitor,
     sessions: Sessions,
 ) -> Opened:
-    opened = sessions.open(session_id, reader.environments, personal=reader.sees_personal)
-    return Opened(opened, f"/sessions/{opened.id}", Viewer(reader.kind, reader.name, visitor.address))
+    customers = reader.may(Permission.CUSTOMERS_READ)
+    opened = sessions.open(session_id, reader.environments, personal=reader.sees_personal, customers=customers)
+    return Opened(opened, f"/sessions/{opened.id}", Viewer(reader.kind, reader.name, visitor.address), reader)
 
 
 def _export_by_login(
@@ -63,7 +65,7 @@ def _by_share_link(token: str, records: Records, visitor: CurrentVisitor, sessio
     share = open_share(records, token)
     opened = sessions.open(share.session_id, (share.environment,), personal=share.personal)
     viewer = Viewer("share", share.created_by, visitor.address, share.id)
-    return Opened(opened, f"{SHARE_PATH}{token}", viewer, share)
+    return Opened(opened, f"{SHARE_PATH}{token}", viewer, share=share)
 
 
 def _add_routes(prefix: str, opened_by: Callable[..., Opened], exported_by: Callable[..., Opened]) -> None:
@@ -173,6 +175,7 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         issue_word=issue_word,
         confidence_words=confidence_words,
         steps_by_role=story_view.steps_by_role,
+        mending=lambda issue: mending.links(issue, session, it.reader),
         unnamed=story_view.unnamed_answer(session),
         diagram=_drawn(opened, view),
         billing_log=billing_lines(session, viewer_zone(request)) if view == "classic" else "",
