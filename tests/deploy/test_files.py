@@ -69,8 +69,8 @@ def test_a_unit_is_understood_and_hardened(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text().replace("/opt/ringback/bin/ringback", sys.executable)
     here.write_text(re.sub(r"^(User|Group)=.*", r"\1=root", text, flags=re.MULTILINE))
     verified = subprocess.run(["systemd-analyze", "verify", "--man=no", here], capture_output=True, text=True)
-    about_it = [line for line in verified.stderr.splitlines() if not line.startswith("/lib/systemd/")]  # others' units
-    assert (verified.returncode, about_it) == (0, [])
+    ours = [line for line in verified.stderr.splitlines() if not line.startswith("/lib/systemd/")]
+    assert (verified.returncode, ours) == (0, [])
     exposed = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", f"--threshold={int(MOST_EXPOSED * 10)}", here],
         capture_output=True,
