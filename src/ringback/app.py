@@ -57,6 +57,8 @@ from ringback.sessions.status import api as status_api
 from ringback.sessions.uploads import api as uploads_api
 from ringback.sessions.uploads.service import Uploads
 from ringback.settings import Settings
+from ringback.timeline import api as timeline_api
+from ringback.timeline import pages as timeline_pages
 from ringback.web.static_files import MOUNT, VersionedFiles
 
 LARGEST_BODY = 1024 * 1024  # of a form or a JSON body; captures and log lines have limits of their own
@@ -104,6 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_pages.router)
     app.include_router(sessions_api.router)
     app.include_router(nodes_api.router)
+    app.include_router(timeline_pages.router)
+    app.include_router(timeline_api.router)
     app.include_router(ledger_api.router)
     app.include_router(entities_api.router)
     app.include_router(entities_pages.router)

@@ -27,7 +27,7 @@ THEME_COOKIE = "theme"
 CSRF_FIELD = "csrf_token"  # of forms; requests made by scripts send the header X-CSRF-Token
 
 _HERE = Path(__file__).parent
-_ROOMS = ("sessions", "access", "audit", "billing", "configuration")
+_ROOMS = ("sessions", "access", "audit", "billing", "configuration", "timeline")
 
 
 @cache

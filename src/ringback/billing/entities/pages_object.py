@@ -100,6 +100,7 @@ def tabs(entity: EntityType, row_id: int, *, related_title: str, has_audit: bool
     if entity.name in TABS:
         found.append((TABS[entity.name][0], related_title, f"{href}/{tab_path(entity)}"))
     if entity.name in _SHORT:
+        found.append(("timeline", "Timeline", f"{href}/timeline"))
         found.append(("sessions", "Sessions", f"{href}/sessions"))
     if has_audit:
         found.append(("audit", "Audit log", f"{href}/audit"))

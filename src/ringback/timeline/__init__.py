@@ -1,0 +1,1 @@
+"""Everything that happened to one customer or account, from all rooms, in one list."""
