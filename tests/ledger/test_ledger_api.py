@@ -166,6 +166,10 @@ def test_an_invoice_lives(site: Site, customer: int) -> None:
     site.post(f"customers/{customer}/charges", {"amount": "5", "description": "Modem"})
     body = {"lines": [{"description": "TV", "amount": "10.00"}], "collect": True, "issue": False}
     draft = site.post(f"customers/{customer}/invoices", body)["i_invoice"]
+    paper = site.client.get(f"/api/v1/invoices/{draft}/pdf")
+    assert (paper.headers["content-type"], paper.content[:5]) == ("application/pdf", b"%PDF-")
+    with site.asked_by(Role.READ_ONLY):
+        assert "personal.read" in site.call("GET", f"invoices/{draft}/pdf", 403)["detail"]
     found = site.call("GET", f"invoices/{draft}")
     assert (found["state"], found["number"], found["settlement"], found["due"]) == ("draft", None, None, "0.00")
     assert [(line["description"], line["amount"]) for line in found["lines"]] == [("Modem", "5.00"), ("TV", "10.00")]

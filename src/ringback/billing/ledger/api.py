@@ -8,14 +8,17 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
+from starlette.responses import Response
 
 from ringback import clock
 from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
+from ringback.billing.entities.models import TYPES, Customer
+from ringback.billing.entities.service import note_read
 from ringback.billing.ledger import documents, queries, service
 from ringback.billing.ledger.documents import (
     AdjustmentGiven,
@@ -39,6 +42,8 @@ from ringback.billing.ledger.documents import (
 from ringback.billing.ledger.errors import KeyReused, LedgerError, LedgerNotFound, NotNow
 from ringback.billing.ledger.idempotency import fingerprint, once
 from ringback.billing.ledger.options import threshold
+from ringback.billing.ledger.pages_queries import whole_invoice
+from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.queries import LARGEST_PAGE, PAGE, Asked
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import settlement
@@ -97,14 +102,17 @@ def read_customer_history(
     principal: Reader,
     records: Records,
     id_: _Id,
-    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Null: 30 days ago")] = None,
-    to: AwareDatetime | None = None,
+    from_: Annotated[
+        str, Query(alias="from", max_length=40, description="RFC 3339; else 30 days before the end")
+    ] = "",
+    to: Annotated[str, Query(max_length=40, description="RFC 3339; else now")] = "",
     points: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Any:
     with _reading(records, principal) as (session, _):
         currency = queries.customer(session, id_).currency
-        end = to or clock.now()
-        found = queries.history(session, from_ or end - timedelta(days=30), end, customer_id=id_, points=points)
+        end = queries.moment("to", to) if to else clock.now()
+        start = queries.moment("from", from_) if from_ else end - timedelta(days=30)
+        found = queries.history(session, start, end, customer_id=id_, points=points)
     return {"points": [documents.point(each, currency) for each in found]}
 
 
@@ -229,17 +237,36 @@ def list_invoices(
 
 
 @router.get("/invoices/{id}", response_model=OneInvoice, summary="One invoice, with its lines and what was paid")
-def read_invoice(principal: Reader, records: Records, id_: _Id) -> Any:
+def read_invoice(principal: Reader, records: Records, actor: CurrentActor, id_: _Id) -> Any:
     sees = principal.sees_personal
     with _reading(records, principal) as (session, environment):
         row = queries.invoice(session, id_)
         now = settlement(row, queries.today(session, environment), threshold(session, environment))
         lines, paid = queries.lines(session, id_), queries.allocations(session, invoice_id=id_)
+        customer = queries.customer(session, row.customer_id)
+    if sees:
+        _note_name(records, actor, principal, customer)
     return documents.invoice(row, now, sees_personal=sees) | {
         "lines": [documents.line(each, row.currency, sees_personal=sees) for each in lines],
         "allocations": [documents.allocation(each, row.currency) for each in paid],
         "details": documents.details(row, sees_personal=sees),
     }
+
+
+@router.get(
+    "/invoices/{id}/pdf", summary="An invoice on paper", response_class=Response,
+    responses={200: {"content": {"application/pdf": {}}}},
+)  # fmt: skip
+def read_invoice_pdf(
+    principal: Annotated[Principal, may(Permission.CUSTOMERS_READ, Permission.PERSONAL_READ)], records: Records,
+    actor: CurrentActor, id_: _Id,
+) -> Response:  # fmt: skip
+    """With name and address in clear: it takes the permission personal.read too."""
+    with _reading(records, principal) as (session, environment):
+        whole = whole_invoice(session, environment, id_)
+        made = invoice_pdf(whole)
+    _note_name(records, actor, principal, whole.customer)
+    return Response(made, media_type="application/pdf")
 
 
 # Commands
@@ -367,6 +394,11 @@ def _invoice_page(
         for each in page.rows
     ]
     return {"invoices": rows, "cursor": page.cursor}
+
+
+def _note_name(records: Engine, actor: Actor, principal: Principal, customer: Customer) -> None:
+    """Somebody sees whose an invoice is, and where they live."""
+    do_changing(records, actor, principal.environments[:1], lambda work: note_read(work, TYPES["customer"], customer))
 
 
 def _note_read(records: Engine, actor: Actor, principal: Principal, row: Any, xdrs: Any) -> None:

@@ -149,10 +149,10 @@ class Book:
 
     def receive(
         self, amount: Decimal, method: str, description: str, account: Account | None, kind: str, *, funds: bool,
-        invoice_id: int | None = None,
+        invoice_id: int | None = None, at: datetime | None = None,
     ) -> Payment:  # fmt: skip
         """A payment of which nothing is allocated yet, and its xDR."""
-        xdr = self.post(kind, -amount, description, account=account, invoice_id=invoice_id)
+        xdr = self.post(kind, -amount, description, account=account, occurred_at=at, invoice_id=invoice_id)
         payment = Payment(
             environment=self.environment, customer_id=self.customer.id,
             account_id=account.id if account is not None and funds else None, method=method, amount=amount,

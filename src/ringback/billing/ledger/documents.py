@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ringback.access.masking import mask
 from ringback.billing.entities.models import Customer
@@ -57,7 +57,7 @@ class PaymentGiven(_Given):
     reference: Annotated[str, Field(max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     account: AnyId | None = Field(None, description="i_account; of one that pays in advance: its funds")
     invoices: list[AnyId] = Field([], max_length=100, description="i_invoice; empty: those that are due first")
-    received_at: datetime | None = Field(None, description="Null: now")
+    received_at: AwareDatetime | None = Field(None, description="Null: now")
     comment: OneLine = ""
 
 

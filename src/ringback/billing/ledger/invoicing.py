@@ -204,7 +204,7 @@ def _next_number(work: UnitOfWork, environment: str) -> int:
 
 def _end_of(work: UnitOfWork, environment: str, day: date | None) -> datetime | None:
     """When the day after begins, in the environment's time zone."""
-    if day is None:
+    if day is None or day == date.max:
         return None
     begins = day + timedelta(days=1)
     return datetime(begins.year, begins.month, begins.day, tzinfo=queries.zone(work, environment))

@@ -297,9 +297,9 @@ def xdrs(
             case "unbilled":
                 found = found.where(*_unbilled()) if text == "true" else found.where(~and_(*_unbilled()))
             case "from":
-                found = found.where(Xdr.occurred_at >= _moment(name, text))
+                found = found.where(Xdr.occurred_at >= moment(name, text))
             case "to":
-                found = found.where(Xdr.occurred_at < _moment(name, text))
+                found = found.where(Xdr.occurred_at < moment(name, text))
             case _:
                 raise LedgerError(name, f"xDRs cannot be filtered by {name!r}.")
     return _page(session, found, Xdr, asked, {"occurred_at": Xdr.occurred_at}, "-occurred_at")
@@ -320,9 +320,9 @@ def payments(session: Session, asked: Asked, *, customer_id: int | None = None) 
                 some = and_(Payment.unallocated > 0, Payment.account_id.is_(None))
                 found = found.where(some if text == "true" else ~some)
             case "from":
-                found = found.where(Payment.received_at >= _moment(name, text))
+                found = found.where(Payment.received_at >= moment(name, text))
             case "to":
-                found = found.where(Payment.received_at < _moment(name, text))
+                found = found.where(Payment.received_at < moment(name, text))
             case _:
                 raise LedgerError(name, f"Payments cannot be filtered by {name!r}.")
     sorts = {"received_at": Payment.received_at, "amount": Payment.amount, "id": Payment.id}
@@ -568,11 +568,11 @@ def _day(name: str, text: str) -> date:
         raise LedgerError(name, f"{text!r} is no day, such as 2026-11-30.") from None
 
 
-def _moment(name: str, text: str) -> datetime:
+def moment(name: str, text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-        if found.tzinfo is not None:
+        if found.tzinfo is not None and 1970 <= found.year < 9999:
             return clock.from_us(clock.to_us(found))
-    except (ValueError, OverflowError):
+    except ValueError:
         pass
     raise LedgerError(name, f"{text!r} is no time with its zone, such as 2026-11-30T12:00:00Z.")

@@ -7,7 +7,7 @@ is wrong), NotNow (what is there does not allow it). Invoices: `invoicing`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from sqlalchemy import Engine, select
@@ -31,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 RECEIVED = tuple(each for each in PAYMENT_METHODS if each != "credit")  # methods of what customers pay
+_FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 _AT_ONCE = 100  # invoices that one unit of work looks at
 
 
@@ -63,7 +64,7 @@ def pay(
     funds = account is not None and account.billing_model in HOLDS_FUNDS
     if funds and invoices:
         raise LedgerError("invoices", "Funds of an account that pays in advance settle no invoices.")
-    if received_at is not None and received_at > clock.now():
+    if received_at is not None and not _FIRST < received_at <= clock.now():
         raise LedgerError("received_at", "A payment is received now, or was before.")
     named = [book.invoice(each, "invoices") for each in dict.fromkeys(invoices)]
     for each in named:
@@ -72,8 +73,8 @@ def pay(
                 "invoices", f"Invoice {each.number or each.id} is not to be paid: it is {state_of(each)}."
             )
     what = f"Payment by {method.replace('_', ' ')}" + (f", {reference}" if reference else "")
-    payment = book.receive(amount, method, what, account, "payment", funds=funds)
-    payment.reference, payment.comment, payment.received_at = reference, comment, received_at or payment.received_at
+    payment = book.receive(amount, method, what, account, "payment", funds=funds, at=received_at)
+    payment.reference, payment.comment = reference, comment
     told = book.tell(
         "payment.made", "payment", payment.id, str(payment.id), account=account, amount=str(amount),
         method=method.replace("_", " "), reference=reference, xdr=payment.xdr_id, more={"how": "funds"} if funds else {},
