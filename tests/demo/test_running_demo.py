@@ -74,9 +74,20 @@ def test_a_console_full_of_calls_that_stops_cleanly_and_starts_anew(tmp_path: Pa
         assert httpx2.post(f"{first.value('Open')}/login", data=login, timeout=PATIENCE).status_code == 303
 
         until(lambda: len(sessions(api, number="18660333777")) >= MIX["premium-not-allowed"])
-        john = sessions(api, number="12105550100", issue="caller-not-allowed")
+        until(lambda: sessions(api, number="12105550100", issue="destination-forbidden"))
+        john = sessions(api, number="12105550100", issue="destination-forbidden")
         assert [(one["called"], one["outcome"]) for one in john] == [("18660333777", "failed")]
         assert [one["nodes"] for one in john] == [["edge1"]]
+        told = api.get(f"/sessions/{john[0]['id']}").json()
+        assert told["whose"][0]["customer"] == "John Doe"
+        (rate,) = told["issues"][0]["mend"]
+        assert api.get(f"/rates/{rate['id']}").json()["destination"] == "Premium numbers 866"
+        (charged,) = [
+            one for one in sessions(api, number="12105550113", outcome="answered") if one["called"] == "493023125101"
+        ]
+        assert charged["issue"]["id"] == "normal"
+        steps = [one["step"] for one in api.get(f"/sessions/{charged['id']}").json()["timeline"] if one["step"]]
+        assert steps[-4:] == ["decision", "start", "stop", "xdr"]
         heard = sessions(api, number="14155550109", outcome="answered")
         assert "one-way-audio" in [one["issue"]["id"] for one in heard]
 

@@ -72,6 +72,7 @@ _PEOPLE: tuple[tuple[int, dict[str, Any]], ...] = (
     (4, {}),
     (6, {}),
     (12, {}),
+    (13, {}),
     (56, {}),
     (60, {}),
 )  # fmt: skip

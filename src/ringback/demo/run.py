@@ -11,7 +11,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -19,7 +19,8 @@ from urllib.request import urlopen
 from ringback import clock
 from ringback.composition import compose
 from ringback.demo import recording, traffic
-from ringback.demo.copies import Original, originals
+from ringback.demo.billing import send_billing_log
+from ringback.demo.copies import Original, Timed, originals
 from ringback.demo.entities import make_entities
 from ringback.demo.replay import send_all, send_in_time
 from ringback.events import open_store
@@ -44,7 +45,7 @@ def run_demo(data: Path, web: str, hep: str, say: Callable[[str], None] = print)
     _make_books(settings)
     _import_examples(settings)
     said: list[str] = []
-    player = _Player(originals(*recording.load()), said, say)
+    player = _Player(settings, originals(*recording.load()), said, say)
 
     def note(line: str) -> None:
         said.append(line)
@@ -126,7 +127,10 @@ def moved_to(pcap: bytes, start_us: int) -> bytes:
 class _Player:
     """The traffic, in a thread beside the server's supervisor."""
 
-    def __init__(self, recorded: Mapping[str, Original], said: list[str], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, recorded: Mapping[str, Original], said: list[str], say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
         self._recorded = recorded
         self._said = said
         self._say = say
@@ -149,11 +153,19 @@ class _Player:
                 return
             packets = traffic.history(self._recorded, clock.now_us())
             send_all(hep["tcp"], packets, self._stopping)
+            self._send_billing_log(told["Web"], packets)
             self._say(_welcome(told))
             send_in_time(hep["udp"], traffic.live(self._recorded, clock.now_us()), self._stopping)
         except OSError as error:
             if not self._stopping.is_set():
                 print(f"ringback: the demo's traffic cannot be sent: {error}", file=sys.stderr)
+
+    def _send_billing_log(self, url: str, packets: Sequence[Timed]) -> None:
+        engine = open_engine(self._settings.records_url)
+        try:
+            send_billing_log(url, engine, self._recorded, packets)
+        finally:
+            engine.dispose()
 
     def _web_answers(self, url: str) -> bool:
         end = time.monotonic() + _STARTS_WITHIN_S
