@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-_SHARED = {"__init__", "__main__", "traffic", "table"}
+_SHARED = {"__init__", "__main__", "traffic", "table", "plain_select"}
 
 
 def names() -> list[str]:

@@ -101,7 +101,18 @@ def store_part(folder: str, part: int, start_us: int) -> tuple[int, list[str]]:
 def serving(data: Path) -> Iterator[tuple[httpx2.Client, tuple[str, int]]]:
     """A client that is logged in and has a token, and where HEP is taken."""
     command = [sys.executable, "-m", "ringback.cli"]
-    serve = [*command, "serve", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0"]
+    serve = [
+        *command,
+        "serve",
+        "--data",
+        str(data),
+        "--web",
+        "127.0.0.1:0",
+        "--hep",
+        "127.0.0.1:0",
+        "--engine",
+        "127.0.0.1:0",
+    ]
     process = subprocess.Popen(
         serve, stdout=subprocess.PIPE, text=True, env=os.environ | {"RINGBACK_LOG_LEVEL": "error"}
     )

@@ -47,6 +47,10 @@ class Server:
         return next(line.removeprefix("Web: ") for line in self.lines if line.startswith("Web: "))
 
     @property
+    def engine(self) -> str:
+        return next(line.removeprefix("Engine: ") for line in self.lines if line.startswith("Engine: "))
+
+    @property
     def admin(self) -> str:
         return next(line.removeprefix("Admin: ") for line in self.lines if line.startswith("Admin: "))
 
@@ -69,7 +73,7 @@ class Server:
             except psutil.Error:
                 continue  # it has just ended
             if "ringback.role" in arguments:
-                found[arguments[-1]] = child
+                found[" ".join(arguments[arguments.index("ringback.role") + 1 :])] = child
         return found
 
     def logged(self, text: str) -> list[dict[str, Any]]:
@@ -92,7 +96,19 @@ def serving(
     log = data.parent / f"{data.name}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*COMMAND, "serve", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", *options],
+            [
+                *COMMAND,
+                "serve",
+                "--data",
+                str(data),
+                "--web",
+                "127.0.0.1:0",
+                "--hep",
+                "127.0.0.1:0",
+                "--engine",
+                "127.0.0.1:0",
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

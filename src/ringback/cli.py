@@ -40,6 +40,7 @@ class OneRole(StrEnum):
     web = "web"
     collect = "collect"
     work = "work"
+    engine = "engine"
 
 
 @app.command()
@@ -56,6 +57,9 @@ def serve(
         str | None, typer.Option(metavar="FILE", help="Certificate chain for HEP over TLS, PEM.")
     ] = None,
     tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its private key, PEM.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="Where nodes ask the billing engine.")
+    ] = None,
     admin: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS:PORT", help="/healthz, /readyz and /metrics of a server without pages."),
@@ -70,8 +74,9 @@ def serve(
     from ringback.serve import serve as run
 
     settings = settings_of(
-        data, web=web, hep_udp=hep, hep_tcp=hep_tcp, hep_tls=hep_tls, tls_cert=tls_cert, tls_key=tls_key, admin=admin
-    )
+        data, web=web, hep_udp=hep, hep_tcp=hep_tcp, hep_tls=hep_tls, tls_cert=tls_cert, tls_key=tls_key, admin=admin,
+        engine=engine,
+    )  # fmt: skip
     configure_logs(settings.log_format, "serve")
     try:
         run(settings, list(dict.fromkeys(each.value for each in role)) if role else ROLES, say=say)
@@ -144,6 +149,7 @@ def demo(
     ] = Path("demo-data"),
     web: Annotated[str, typer.Option(metavar="ADDRESS:PORT")] = "127.0.0.1:8080",
     hep: Annotated[str, typer.Option(metavar="ADDRESS:PORT")] = "127.0.0.1:9060",
+    engine: Annotated[str, typer.Option(metavar="ADDRESS:PORT")] = "127.0.0.1:8082",
 ) -> None:
     """Run a console full of recorded calls, until Ctrl-C."""
     from ringback.demo.run import run_demo
@@ -153,7 +159,7 @@ def demo(
 
     configure_logs("auto", "serve")
     try:
-        run_demo(data, web, hep, say=say)
+        run_demo(data, web, hep, engine, say=say)
     except SettingsError as error:
         fail(str(error), code=2)
     except CannotServe as error:

@@ -67,6 +67,12 @@ def tcp_socket(endpoint: Endpoint) -> socket.socket:
     return _inherited(endpoint) or _bind(endpoint, socket.SOCK_STREAM)
 
 
+def shared_socket(endpoint: Endpoint) -> socket.socket:
+    """As `tcp_socket`, one of several on the same address: the kernel deals out connections among them. Whether somebody
+    else has the address is asked before, with `tcp_socket`. Raises ListenError."""
+    return _inherited(endpoint) or _bind(endpoint, socket.SOCK_STREAM, shared=True)
+
+
 def bound_endpoint(bound: socket.socket) -> Endpoint:
     """Where `bound` listens; its descriptor is named, for a child process to inherit."""
     host, port = bound.getsockname()[:2]
@@ -84,12 +90,14 @@ def _enlarge(made: socket.socket) -> None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
-def _bind(endpoint: Endpoint, kind: socket.SocketKind) -> socket.socket:
+def _bind(endpoint: Endpoint, kind: socket.SocketKind, *, shared: bool = False) -> socket.socket:
     ipv6 = isinstance(ip_address(endpoint.host), IPv6Address)
     made = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
     try:
         if kind is socket.SOCK_STREAM:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         else:
             _enlarge(made)
         made.bind((endpoint.host, endpoint.port))

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from types import FrameType
 
 from ringback.composition import compose
@@ -20,7 +21,7 @@ _STDIN = 0
 
 
 def main() -> None:
-    name = sys.argv[1]
+    name, number = sys.argv[1], int(next(iter(sys.argv[2:]), "0"))
     with open(_STDIN, "rb", closefd=False) as stdin:
         settings: Settings = pickle.load(stdin)  # noqa: S301 -- from the supervisor, our parent
     threading.Thread(target=_stop_with_parent, daemon=True).start()
@@ -31,6 +32,8 @@ def main() -> None:
             run_web(settings)
         case "work":
             run_work(settings)
+        case "engine":
+            run_engine(settings, number)
         case _:
             from ringback.sessions.ingest.collector import run_collector
 
@@ -75,6 +78,7 @@ def run_work(settings: Settings) -> None:
     """What one host at a time has to do, until SIGTERM: now and then retention and anchors, at once copying audit records."""
     from ringback.audit.anchors import Anchoring
     from ringback.audit.relay import AuditRelay
+    from ringback.billing.engine.lost import LostSessions
     from ringback.billing.ledger.commands import Overdue
     from ringback.configuration.reader import Current
     from ringback.retention import Retention
@@ -94,14 +98,82 @@ def run_work(settings: Settings) -> None:
     relay.start()
     retention, anchoring = Retention(settings, configuration), Anchoring(settings)
     overdue = Overdue(settings)
+    lost = LostSessions(settings)
     while True:
         retention.run_if_due()
         anchoring.run_if_due()
         overdue.run_if_due()
+        lost.run_if_due()
         if stop.wait(LOOK_SECONDS):
             relay.join()
             configuration.close()
             return
+
+
+def run_engine(settings: Settings, number: int = 0) -> None:
+    """The billing engine's answers to nodes, until SIGTERM. `number`: of this process; all listen at one address."""
+    import gc
+
+    import uvicorn
+    from prometheus_client import CollectorRegistry
+
+    from ringback import checks
+    from ringback.billing.engine.app import BillingEngine, EngineApp
+    from ringback.billing.engine.billing_log import BillingLog
+    from ringback.billing.engine.counters import Counters, EngineMetrics
+    from ringback.configuration.reader import Current
+    from ringback.events import open_store
+    from ringback.listen import shared_socket
+    from ringback.records.engine import open_engine
+
+    sys.setswitchinterval(0.001)  # an answer does not wait long for what else this process does
+    records = open_engine(settings.records_url)
+    configuration = Current(settings, records, role="engine" if number == 0 else "")
+    configuration.start()
+    events = open_store(settings.store_url)
+    counters = Counters(settings.run_folder, number)
+    log = BillingLog(events, dropped=counters.lines_dropped, written=counters.lines_written)
+    registry = CollectorRegistry()
+    registry.register(EngineMetrics(settings.run_folder))
+    engine = BillingEngine(records, configuration, log, counters)
+    app = EngineApp(engine, log, counters, registry, lambda: {"records": checks.records(records)})
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if app.stopping or not settings.drain_seconds:
+                super().handle_exit(sig, frame)
+                return
+            app.stopping = True
+            threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame)).start()
+
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # figures are in /metrics, steps in the billing log
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        interface="asgi3",
+        http="httptools",
+        proxy_headers=False,
+        timeout_keep_alive=75,  # nodes keep their connections
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    log.start()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        Server(config).run(
+            sockets=[shared_socket(settings.engine if number == 0 else replace(settings.engine, fd=None))]
+        )
+    finally:
+        log.close()
+        configuration.close()
+        engine.close()
+        events.close()
+        records.dispose()
 
 
 def _stop_with_parent() -> None:

@@ -1,9 +1,9 @@
 """`ringback serve`: the data folder is taken, the sockets are bound, the stores made ready, the roles kept running.
 
 The lines that it says on standard output are a promise to scripts:
-``Web: http://127.0.0.1:8080``, ``Admin: http://127.0.0.1:9091`` (of a server without pages), ``HEP: udp 127.0.0.1:9060``,
-``HEP: tcp ...``, ``HEP: tls ...``, and on the first start ``User: admin``, ``Password: ...``. The same addresses stand in
-DATA/run/serve.json while it runs.
+``Web: http://127.0.0.1:8080``, ``Engine: http://127.0.0.1:8082``, ``Admin: http://127.0.0.1:9091`` (of a server without
+pages), ``HEP: udp 127.0.0.1:9060``, ``HEP: tcp ...``, ``HEP: tls ...``, and on the first start ``User: admin``,
+``Password: ...``. The same addresses stand in DATA/run/serve.json while it runs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import IO
 import structlog
 
 from ringback import clock
-from ringback.listen import Endpoint, ListenError, bound_endpoint, tcp_socket, udp_socket
+from ringback.listen import Endpoint, ListenError, bound_endpoint, shared_socket, tcp_socket, udp_socket
 from ringback.settings import Settings, SettingsError
 from ringback.supervisor import Supervisor
 
-ROLES = ("web", "collect", "work")
+ROLES = ("web", "collect", "work", "engine")
 ADMIN = Endpoint("127.0.0.1", 9091)  # of a server without pages that is not told another
 
 _log = structlog.get_logger()
@@ -52,12 +52,19 @@ def serve(settings: Settings, roles: Sequence[str] = ROLES, say: Callable[[str],
             _log.warning(
                 "pages are plain http on the network: put a TLS reverse proxy before them", web=str(bound.web)
             )
+        if "engine" in roles and not bound.engine.is_loopback:
+            _log.warning(
+                "the billing engine is plain http on the network: let nodes reach it by a private network or a TLS proxy",
+                engine=str(bound.engine),
+            )
         with _published(bound, roles):
             Supervisor(bound, roles, [lock.fileno() for lock in locks]).run()
 
 
 def addresses(settings: Settings, roles: Sequence[str] = ROLES) -> list[str]:
     lines = [f"Web: http://{settings.web}"] if "web" in roles else []
+    if "engine" in roles:
+        lines.append(f"Engine: http://{settings.engine}")
     if settings.admin:
         lines.append(f"Admin: http://{settings.admin}")
     if "collect" in roles:
@@ -115,6 +122,9 @@ def _bind(held: ExitStack, settings: Settings, roles: Sequence[str]) -> Settings
     try:
         if "web" in roles:
             settings = replace(settings, web=bound_endpoint(held.enter_context(tcp_socket(settings.web))))
+        if "engine" in roles:
+            tcp_socket(settings.engine).close()  # nobody else has it
+            settings = replace(settings, engine=bound_endpoint(held.enter_context(shared_socket(settings.engine))))
         settings = _bind_admin(held, settings, roles)
         if "collect" in roles:
             udp = tuple(bound_endpoint(held.enter_context(udp_socket(each))) for each in settings.hep_udp)
@@ -207,6 +217,7 @@ def _published(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
         "started_at": clock.isoformat(clock.now_us()),
         "roles": list(roles),
         "web": f"http://{settings.web}" if "web" in roles else None,
+        "engine": f"http://{settings.engine}" if "engine" in roles else None,
         "admin": f"http://{settings.admin}" if settings.admin else None,
         "hep": [
             {"transport": transport, "address": str(endpoint)}

@@ -104,6 +104,13 @@ class Settings:
 
     data: Path = _setting("RINGBACK_DATA", _path, None, "the data folder: records, events, run-time state")
     web: Endpoint = _setting("RINGBACK_WEB", parse_endpoint, "127.0.0.1:8080", "address:port of pages and API")
+    engine: Endpoint = _setting(
+        "RINGBACK_ENGINE", parse_endpoint, "127.0.0.1:8082", "address:port where nodes ask the billing engine"
+    )
+    engine_processes: int = _setting(
+        "RINGBACK_ENGINE_PROCESSES", _whole(0, 64), "0",
+        "processes that answer nodes; 0: two a core, eight at most",
+    )  # fmt: skip
     admin: Endpoint | None = _setting(
         "RINGBACK_ADMIN", _optional_endpoint, "",
         "address:port of /healthz, /readyz and /metrics of a server without pages; unset: 127.0.0.1:9091 where the web"

@@ -39,9 +39,9 @@ class Supervisor:
         """`settings` has its endpoints bound; the children inherit those sockets and the locks."""
         self._settings = settings
         self._lock_fds = lock_fds
-        self._roles = [Role(name) for name in roles]
+        self._roles = [Role(name, number) for name in roles for number in range(_processes(settings, name))]
         self._happened: SimpleQueue[Role | None] = SimpleQueue()  # a role's process ended; None: a signal says stop
-        self._watch = Watch(settings, lambda: {role.name: role.life for role in self._roles})
+        self._watch = Watch(settings, self._lives)
 
     def run(self) -> None:
         """Returns when every child has ended."""
@@ -57,6 +57,14 @@ class Supervisor:
             self._watch.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _lives(self) -> dict[str, RoleLife]:
+        """Of a role with several processes: whether all run, and how often any of them died."""
+        found: dict[str, RoleLife] = {}
+        for role in self._roles:
+            life, others = role.life, found.get(role.name, RoleLife(running=True, restarts=0))
+            found[role.name] = RoleLife(life.running and others.running, life.restarts + others.restarts)
+        return found
 
     def _keep_running(self) -> None:
         alive_every = systemd.watchdog_seconds()
@@ -87,7 +95,13 @@ class Supervisor:
 
     def _start(self, role: Role) -> None:
         settings = self._settings
-        endpoints = [settings.web, *settings.hep_udp, *settings.hep_tcp, *settings.hep_tls]  # not the watch's
+        endpoints = [
+            settings.web,
+            settings.engine,
+            *settings.hep_udp,
+            *settings.hep_tcp,
+            *settings.hep_tls,
+        ]  # not the watch's
         role.start(settings, [*(each.fd for each in endpoints if each.fd is not None), *self._lock_fds])
         threading.Thread(target=self._wait_for, args=(role,), daemon=True).start()
 
@@ -111,14 +125,21 @@ class Supervisor:
                 _log.error("a role stopped badly", name=role.name, exit_code=role.process.returncode)
 
 
+def _processes(settings: Settings, role: str) -> int:
+    """That do the same beside each other: only the engine has several, as it waits for nothing but the records."""
+    return settings.engine_processes or min(8, 2 * (os.cpu_count() or 1)) if role == "engine" else 1
+
+
 class Role:
     """One role over the lives of its processes. `due_at` (monotonic) says when it is to be started; None: it runs."""
 
     process: subprocess.Popen[bytes]  # the present or last one; there is none before the first start
     _lifeline: IO[bytes]  # the child's stdin: brings the settings, and its end tells the child that we are gone
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, number: int = 0) -> None:
+        """`number`: of the process, where the role has several."""
         self.name = name
+        self._number = number
         self.due_at: float | None = time.monotonic()
         self._started_at = 0.0
         self._back_off = FIRST_BACK_OFF
@@ -131,7 +152,7 @@ class Role:
     def start(self, settings: Settings, fds: Sequence[int]) -> None:
         reading, writing = os.pipe()
         self.process = subprocess.Popen(  # noqa: S603 -- ourselves
-            [sys.executable, "-P", "-m", "ringback.role", self.name],
+            [sys.executable, "-P", "-m", "ringback.role", self.name, *([str(self._number)] if self._number else [])],
             stdin=reading,
             stdout=2,  # standard output is for the lines that scripts read
             pass_fds=fds,

@@ -33,10 +33,13 @@ class Demo:
         )
 
 
+ENGINE = ("--engine", "127.0.0.1:0")
+
+
 @contextmanager
 def demo(data: Path) -> Iterator[Demo]:
     process = subprocess.Popen(
-        [*COMMAND, "demo", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0"],
+        [*COMMAND, "demo", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", *ENGINE],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,7 +106,7 @@ def test_a_console_full_of_calls_that_stops_cleanly_and_starts_anew(tmp_path: Pa
 def test_a_folder_that_is_no_demo_is_not_deleted(tmp_path: Path) -> None:
     kept = tmp_path / "records.sqlite"
     kept.write_text("years of work")
-    refused = command("demo", "--data", str(tmp_path), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0")
+    refused = command("demo", "--data", str(tmp_path), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", *ENGINE)
     assert refused.returncode == 1
     assert "holds something else than a demo" in refused.stderr
     assert kept.read_text() == "years of work"

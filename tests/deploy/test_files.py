@@ -54,7 +54,11 @@ def test_a_unit_starts_what_there_is_and_only_its_role_differs(unit: Path) -> No
     said = directives(unit)
     command, *words = shlex.split(said["ExecStart"][0])
     assert command == "/opt/ringback/bin/ringback"
-    roles = {"ringback.service": [], "ringback-collect.service": ["collect"], "ringback-web.service": ["web", "work"]}
+    roles = {
+        "ringback.service": [],
+        "ringback-collect.service": ["collect"],
+        "ringback-web.service": ["web", "work", "engine"],
+    }
     assert [role.value for role in accepted(words)["role"] or []] == roles[unit.name]
     base = directives(DEPLOY / "systemd" / "ringback.service")
     differs = {name for name in said | base if said.get(name) != base.get(name)}
@@ -113,12 +117,14 @@ def test_compose_starts_the_roles_with_options_and_settings_there_are(compose: d
         published = {
             int(re.split(r"[:/]", port)[-2] if "/" in port else port.split(":")[-1]) for port in service["ports"]
         }
-        listens = {settings.web.port} if name == "web" else {each.port for each in settings.hep_udp}
+        listens = (
+            {settings.web.port, settings.engine.port} if name == "web" else {each.port for each in settings.hep_udp}
+        )
         assert published == listens
         port = settings.web.port if name == "web" else 9091
         assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
         assert service["volumes"] == [f"{name}:/var/lib/ringback"]
-    assert roles == {"web", "collect", "work"}
+    assert roles == {"web", "collect", "work", "engine"}
 
 
 def test_compose_names_what_it_defines_and_exposes_no_store(compose: dict[str, Any]) -> None:

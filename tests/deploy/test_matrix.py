@@ -84,7 +84,7 @@ def test_a_call_is_found_explained_and_shared_whichever_stores_keep_it(
         until(
             lambda: (
                 {(each["role"], each["state"]) for each in get("/api/v1/status")["roles"]}
-                == {(role, "running") for role in ("web", "collect", "work")}
+                == {(role, "running") for role in ("web", "collect", "work", "engine")}
             )
         )
 
@@ -128,7 +128,7 @@ def test_a_call_is_found_explained_and_shared_whichever_stores_keep_it(
         assert link["views"] == 1
 
         roles = server.children()
-        assert set(roles) == {"web", "collect", "work"}
+        assert {name.partition(" ")[0] for name in roles} == {"web", "collect", "work", "engine"}
         assert server.stop() == 0
         assert not any(psutil.pid_exists(process.pid) for process in roles.values())
     logged = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]

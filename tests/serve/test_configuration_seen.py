@@ -68,7 +68,7 @@ def test_every_role_obeys_within_seconds(tmp_path: Path) -> None:
                 told = ask("configuration")["processes"]
                 return {each["role"]: each["at"] for each in told if each["entry"] == entry["id"]}
 
-            until(lambda: obeying().keys() == {"collect", "web", "work"})
+            until(lambda: obeying().keys() == {"collect", "engine", "web", "work"})
             applied = datetime.fromisoformat(entry["at"])
             return max((datetime.fromisoformat(at) - applied).total_seconds() for at in obeying().values())
 

@@ -62,7 +62,7 @@ def test_a_collector_starts_while_the_stores_are_away_and_keeps_what_comes(tmp_p
         until(lambda: bool(server.get(found, headers=headers).json()["sessions"]))
 
 
-@pytest.mark.parametrize("role", ["web", "work"])
+@pytest.mark.parametrize("role", ["web", "work", "engine"])
 def test_the_other_roles_do_not_start_without_records(tmp_path: Path, role: str) -> None:
     refused = command(
         "serve",
@@ -73,6 +73,8 @@ def test_the_other_roles_do_not_start_without_records(tmp_path: Path, role: str)
         "--web",
         "127.0.0.1:0",
         "--admin",
+        "127.0.0.1:0",
+        "--engine",
         "127.0.0.1:0",
         environ=NOWHERE,
     )

@@ -133,7 +133,8 @@ def test_a_taken_port_is_told(data: Path) -> None:
 def test_what_cannot_work_is_told_in_one_line(
     data: Path, options: list[str], environ: dict[str, str], code: int, said: str
 ) -> None:
-    arguments = ["serve", "--data", str(data), "--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", *options]
+    listen = ["--web", "127.0.0.1:0", "--hep", "127.0.0.1:0", "--engine", "127.0.0.1:0"]
+    arguments = ["serve", "--data", str(data), *listen, *options]
     refused = command(*arguments, environ=environ)
     assert refused.returncode == code
     assert said in refused.stderr

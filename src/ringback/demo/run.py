@@ -35,12 +35,12 @@ _STARTS_WITHIN_S = 60.0
 _EXAMPLES_BACK_S = (300, 540, 780)  # when the calls of the example captures were
 
 
-def run_demo(data: Path, web: str, hep: str, say: Callable[[str], None] = print) -> None:
+def run_demo(data: Path, web: str, hep: str, engine: str, say: Callable[[str], None] = print) -> None:
     """Makes `data` anew, serves it, and keeps traffic coming until SIGTERM or Ctrl-C.
 
     Raises CannotServe, also where `data` holds anything but an earlier demo; SettingsError.
     """
-    settings = load_settings({}, data=data, web=web, hep_udp=hep)
+    settings = load_settings({}, data=data, web=web, hep_udp=hep, engine=engine)
     _make_anew(settings)
     _make_books(settings)
     _import_examples(settings)

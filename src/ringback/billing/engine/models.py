@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ringback.records.money import MoneyColumn
@@ -13,6 +14,7 @@ from ringback.records.tables import Id, InEnvironment, Record, UtcTime
 
 RESERVED, STARTED, CLOSED = "reserved", "started", "closed"
 PRICED = ("rate_id", "prefix", "destination", "price_first", "price_next", "interval_first", "interval_next")
+_OPEN = "state <> 'closed'"
 
 
 class EngineSession(InEnvironment, Record):
@@ -26,7 +28,7 @@ class EngineSession(InEnvironment, Record):
     __table_args__ = (
         UniqueConstraint("environment", "key"),
         Index("ix_engine_sessions_call", "environment", "call_id"),
-        Index("ix_engine_sessions_account", "environment", "account_id", "state", "lapses_at"),
+        Index("ix_engine_sessions_open", "account_id", sqlite_where=sql(_OPEN), postgresql_where=sql(_OPEN)),
         Index("ix_engine_sessions_lapsing", "state", "lapses_at"),
     )
 

@@ -50,8 +50,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("environment", "key", name=op.f("uq_engine_sessions_environment_key")),
     )
     op.create_index("ix_engine_sessions_call", "engine_sessions", ["environment", "call_id"])
+    open_ = sa.text("state <> 'closed'")
     op.create_index(
-        "ix_engine_sessions_account", "engine_sessions", ["environment", "account_id", "state", "lapses_at"]
+        "ix_engine_sessions_open", "engine_sessions", ["account_id"], sqlite_where=open_, postgresql_where=open_
     )
     op.create_index("ix_engine_sessions_lapsing", "engine_sessions", ["state", "lapses_at"])
     addresses = op.create_table(

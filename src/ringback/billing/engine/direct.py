@@ -1,0 +1,162 @@
+"""Statements of the call path: compiled once and run on a connection that a thread keeps, past the sessions of SQLAlchemy,
+which cost more than the database does.
+
+Nothing narrows them to an environment: each names it itself (tests/engine/test_engine_wall.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.base import ColumnCollection
+
+PATIENCE_MS = 3000  # that a phone waits for its call
+
+
+class RecordsAway(Exception):
+    """The database does not answer, or breaks the work off; the text says why."""
+
+
+class Prepared:
+    """A Core statement as the driver takes it. Rows are tuples, with values as the models have them."""
+
+    def __init__(self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine) -> None:
+        dialect = engine.dialect
+        compiled = statement.compile(dialect=dialect)
+        self.sql: str = str(compiled)
+        self._order: list[str] | None = list(compiled.positiontup) if compiled.positiontup is not None else None
+        self._fixed: dict[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
+        self._given: list[tuple[str, Callable[[Any], Any]]] = []
+        for bind in compiled.binds.values():
+            process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if process is not None:
+                self._given.append((bind.key, process))
+        self._fixed = self._bound(self._fixed)
+        columns = returned if returned is not None else ()
+        self._made: list[tuple[int, Callable[[Any], Any]]] = []
+        for place, column in enumerate(columns):
+            process = column.type.dialect_impl(dialect).result_processor(dialect, None)
+            if process is not None:
+                self._made.append((place, process))
+
+    def parameters(self, given: Mapping[str, Any]) -> Any:
+        values = self._fixed | self._bound(dict(given))
+        return values if self._order is None else tuple(values[name] for name in self._order)
+
+    def row(self, raw: Any) -> tuple[Any, ...]:
+        if not self._made:
+            return tuple(raw)
+        values = list(raw)
+        for place, process in self._made:
+            values[place] = process(values[place])
+        return tuple(values)
+
+    def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
+        for name, process in self._given:
+            if name in values:
+                values[name] = process(values[name])
+        return values
+
+
+class Direct:
+    """Connections of this process for the call path, one a thread. What they write may be lost with the machine that
+    the database runs on: no money is written here."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._postgresql = engine.dialect.name == "postgresql"
+        self._mine = threading.local()
+        self._all: list[Any] = []
+        self._lock = threading.Lock()
+
+    def rows(self, statement: Prepared, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Tried once more on a new connection where the old one had gone. Raises RecordsAway."""
+        for attempt in (1, 2):
+            try:
+                found = self._connection().execute(statement.sql, statement.parameters(given)).fetchall()
+                return [statement.row(each) for each in found]
+            except self._errors as error:
+                self._forget()
+                if attempt == 2:
+                    raise RecordsAway(" ".join(str(error).split())) from error
+        raise AssertionError("not reached")
+
+    def rows_locked(
+        self, lock: Prepared, key: int, statement: Prepared, given: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """As `rows`, while nobody else is past a lock of this key. One way there and back. Raises RecordsAway."""
+        try:
+            connection = self._connection()
+            with self._transaction(connection):
+                if self._postgresql:
+                    connection.execute(lock.sql, lock.parameters({"key": key}))
+                cursor = connection.execute(statement.sql, statement.parameters(given))
+                if not self._postgresql:
+                    return [statement.row(each) for each in cursor.fetchall()]
+            return [statement.row(each) for each in cursor.fetchall()]
+        except self._errors as error:
+            self._forget()
+            raise RecordsAway(" ".join(str(error).split())) from error
+
+    def close(self) -> None:
+        with self._lock:
+            for each in self._all:
+                with suppress(Exception):
+                    each.close()
+            self._all.clear()
+
+    @contextmanager
+    def _transaction(self, connection: Any) -> Iterator[None]:
+        if self._postgresql:
+            with connection.pipeline(), connection.transaction():
+                yield
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        return (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError, OSError)
+
+    def _connection(self) -> Any:
+        made: Any = getattr(self._mine, "connection", None)
+        if made is None:
+            pooled = self._engine.raw_connection()
+            made = pooled.driver_connection
+            pooled.detach()
+            if self._postgresql:
+                made.autocommit = True
+                made.prepare_threshold = 0
+                made.execute("SET synchronous_commit = off")
+                made.execute("SET jit = off")
+                made.execute(f"SET statement_timeout = {PATIENCE_MS}")
+                made.execute(f"SET lock_timeout = {PATIENCE_MS}")
+                made.execute("SET plan_cache_mode = force_generic_plan")  # to plan anew costs more than to ask
+                made.execute("SET enable_seqscan = off")  # nor may a plan be one for tables that were empty then
+            else:
+                made.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+                made.execute("PRAGMA query_only = 0")
+            self._mine.connection = made
+            with self._lock:
+                self._all.append(made)
+        return made
+
+    def _forget(self) -> None:
+        made = getattr(self._mine, "connection", None)
+        self._mine.connection = None
+        if made is not None:
+            with self._lock:
+                if made in self._all:
+                    self._all.remove(made)
+            with suppress(Exception):
+                made.close()

@@ -1,0 +1,115 @@
+"""Sessions whose end no node told: closed by the work role, and charged for what was told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from ringback import clock
+from ringback.billing.engine import accounting, queries
+from ringback.billing.engine.billing_log import Trail
+from ringback.changes.schemas import Actor
+from ringback.changes.service import do_changing
+from ringback.events import EventStore, EventStoreError, open_store
+from ringback.hosts.service import run_due
+from ringback.records.engine import RecordsUnavailable, UnitOfWork, do_in_unit_of_work, open_engine, reading
+from ringback.records.wall import EVERYWHERE
+from ringback.settings import Settings
+
+EVERY = timedelta(seconds=60)
+KEPT = timedelta(days=7)  # that a closed session is known, for what nodes send again
+_AT_MOST = timedelta(minutes=10)
+_AT_ONCE = 500
+_LEASE = "engine sessions"
+_ACTOR = Actor("system", "billing engine", "engine")
+
+_log = structlog.get_logger()
+
+
+class LostSessions:
+    """Once a minute, by one host; `run_if_due` is called now and then by each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._holder = f"{settings.host_name} {clock.random_token(8)}"
+        self._problem = ""
+
+    def run_if_due(self) -> bool:
+        """Whether this host did it. What fails is logged once, and tried again."""
+        problem, done = "", False
+        try:
+            engine = open_engine(self._settings.records_url)
+            try:
+                with closing(open_store(self._settings.store_url)) as events:
+                    done = run_due(
+                        engine,
+                        _LEASE,
+                        self._holder,
+                        lambda: close_lost(engine, events),
+                        every=EVERY,
+                        at_most=_AT_MOST,
+                    )
+            finally:
+                engine.dispose()
+        except (RecordsUnavailable, EventStoreError) as error:
+            problem = str(error)
+        except SQLAlchemyError as error:
+            problem = f"the records: {getattr(error, 'orig', None) or error}"
+        if problem and problem != self._problem:
+            _log.error("lost sessions were not closed", error=problem)
+        self._problem = problem
+        return done
+
+
+def close_lost(engine: Engine, events: EventStore | None = None) -> int:
+    """How many calls were closed. Done by two at a time it does no harm."""
+    now = clock.now()
+    do_in_unit_of_work(engine, lambda work: queries.close_reserved(work, now), EVERYWHERE)
+    do_in_unit_of_work(engine, lambda work: queries.forget_closed(work, now - KEPT), EVERYWHERE)
+    count = 0
+    while True:
+        with reading(engine, EVERYWHERE) as session:
+            found = queries.lapsed(session, now, _AT_ONCE)
+        trails = [_close(engine, *each) for each in found]
+        told = [trail for trail in trails if trail is not None]
+        count += len(told)
+        _write(events, told)
+        if len(found) < _AT_ONCE or not told:
+            return count
+
+
+def _close(engine: Engine, environment: str, key: str, call_id: str) -> Trail | None:
+    now = clock.now()
+
+    def work_on(work: UnitOfWork) -> Trail | None:
+        work.lock("engine call", environment, call_id)
+        row = queries.session_by_key(work, environment, key)
+        if row is None or row.state != "started" or row.lapses_at > now:
+            return None  # somebody told of it meanwhile
+        row.ended_at = row.lapses_at
+        trail = Trail(
+            environment, row.node, row.call_id, row.conf_id, row.charging_id, caller=row.caller, called=row.called
+        )
+        seconds = f"the last word was {row.seconds} s" if row.told else "nobody told how long it lasted"
+        trail.tell("stop", f"No node told that the call has ended; it is closed: {seconds}.", "warning",
+                   cause=accounting.LOST, seconds=row.seconds, session=row.key, i_account=row.account_id)  # fmt: skip
+        _, lines = accounting.close(work, row, accounting.LOST)
+        for step, text, level, fields in lines:
+            trail.tell(step, text, level, **{name: value for name, value in fields.items() if name != "account"})
+        return trail
+
+    return do_changing(engine, _ACTOR, (environment,), work_on)
+
+
+def _write(events: EventStore | None, trails: Sequence[Trail]) -> None:
+    if events is None or not trails:
+        return
+    try:
+        events.write_logs([record for trail in trails for record in trail.records()])
+    except EventStoreError as error:
+        _log.warning("lines of the billing log are lost", problem=str(error), sessions=len(trails))

@@ -1,0 +1,330 @@
+"""All SQL of the engine: the statements of the call path (`direct`), and those of sessions that are charged or lapse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Date,
+    Engine,
+    String,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, aliased
+
+from ringback.access.models import ApiToken, User
+from ringback.billing.engine.direct import Prepared
+from ringback.billing.engine.models import CLOSED, PRICED, RESERVED, EngineSession
+from ringback.billing.engine.rating import LONGEST_PREFIX
+from ringback.billing.entities.addresses import AccountAddress
+from ringback.billing.entities.models import (
+    Account,
+    AddOn,
+    Customer,
+    DidNumber,
+    Environment,
+    Product,
+    Rate,
+    RatingEntry,
+    Tariff,
+)
+from ringback.billing.entities.node import Node, NodeSender
+from ringback.records.engine import UnitOfWork
+from ringback.records.tables import UtcTime
+
+MOST_ADDRESSES = 129  # an IPv6 address and every network that it lies in
+NO_LIMIT = 2_147_483_647
+
+
+def _text(name: str) -> Any:
+    return bindparam(name, type_=String)
+
+
+def _whole(name: str) -> Any:
+    return bindparam(name, type_=BigInteger)
+
+
+_master = aliased(Account, name="master")
+_ACCOUNT_FIELDS = (
+    "id", "charging_id", "product_id", "billing_model", "balance", "credit_limit", "simultaneous_calls", "status",
+    "blocked", "activation_date", "expiration_date",
+)  # fmt: skip
+_CUSTOMER_FIELDS = (
+    "id", "name", "currency", "balance_control", "balance", "credit_limit", "blocked", "bill_status", "limited",
+    "suspension_delayed_until",
+)  # fmt: skip
+_PRODUCT_FIELDS = ("id", "name", "simultaneous_calls")
+_RATE_FIELDS = (
+    "id", "prefix", "destination", "forbidden", "price_first", "price_next", "interval_first", "interval_next",
+    "effective_from",
+)  # fmt: skip
+
+
+def _who() -> Any:
+    """One row: whether the token still holds, the node, the account that is asked for by its id or a DID number, its
+    master where it is an alias, and whose they are."""
+    environment = _text("environment")
+    by_id = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("account"))
+    by_digits = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("did"))
+    by_did = select(DidNumber.account_id).where(
+        DidNumber.environment == environment, DidNumber.number == _text("did"), DidNumber.state == "assigned"
+    )
+    charged = func.coalesce(Account.alias_of_id, Account.id)
+    token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
+    owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
+    return (
+        select(
+            token.label("token_version"),
+            owner.label("owner_version"),
+            Environment.time_zone.label("time_zone"),
+            Node.id.label("node_id"),
+            Node.active.label("node_active"),
+            type_coerce(Account.service_password, String).label("sealed_password"),
+            *(getattr(Account, name).label(f"a_{name}") for name in _ACCOUNT_FIELDS),
+            *(getattr(_master, name).label(f"m_{name}") for name in _ACCOUNT_FIELDS),
+            *(getattr(Customer, name).label(f"c_{name}") for name in _CUSTOMER_FIELDS),
+            *(getattr(Product, name).label(f"p_{name}") for name in _PRODUCT_FIELDS),
+        )
+        .select_from(Environment)
+        .outerjoin(Node, and_(Node.environment == Environment.environment, Node.name == _text("node")))
+        .outerjoin(
+            Account, Account.id == func.coalesce(*(each.scalar_subquery() for each in (by_id, by_digits, by_did)))
+        )
+        .outerjoin(_master, _master.id == charged)
+        .outerjoin(Customer, Customer.id == _master.customer_id)
+        .outerjoin(Product, Product.id == _master.product_id)
+        .where(Environment.environment == environment)
+    )
+
+
+def _rates() -> Any:
+    """A row for each entry of the service, of the product and the add-on products of today, and each rate of its tariff
+    that may hold."""
+    environment, product, account = _text("environment"), _whole("product_id"), _whole("account_id")
+    today = bindparam("today", type_=Date)
+    add_ons = (
+        select(AddOn.product_id.label("product_id"), AddOn.priority.label("priority"))
+        .where(
+            AddOn.environment == environment,
+            AddOn.account_id == account,
+            AddOn.effective_from <= today,
+            or_(AddOn.effective_to.is_(None), AddOn.effective_to >= today),
+        )
+        .subquery("added")
+    )
+    begins = [_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]
+    products = select(literal_column("-1").label("priority"), product.label("product_id")).union_all(
+        select(add_ons.c.priority, add_ons.c.product_id)
+    ).subquery("theirs")  # fmt: skip
+    return (
+        select(
+            products.c.priority,
+            Product.id.label("p_id"),
+            Product.name.label("p_name"),
+            RatingEntry.id.label("e_id"),
+            RatingEntry.direction.label("e_direction"),
+            RatingEntry.node_id.label("e_node_id"),
+            Tariff.id.label("t_id"),
+            Tariff.name.label("t_name"),
+            *(getattr(Rate, name).label(f"r_{name}") for name in _RATE_FIELDS),
+        )
+        .select_from(products)
+        .join(
+            RatingEntry,
+            and_(
+                RatingEntry.environment == environment,
+                RatingEntry.product_id == products.c.product_id,
+                RatingEntry.service == _text("service"),
+            ),
+        )
+        .join(Product, Product.id == RatingEntry.product_id)
+        .join(Tariff, Tariff.id == RatingEntry.tariff_id)
+        .outerjoin(
+            Rate,
+            and_(
+                Rate.environment == environment,
+                Rate.tariff_id == Tariff.id,
+                Rate.prefix.in_(begins),
+                Rate.effective_from <= bindparam("at", type_=UtcTime),
+            ),
+        )
+    )
+
+
+_RESERVED_FIELDS = (
+    "environment", "key", "state", "account_id", "charging_id", "node", "call_id", "conf_id", "service", "direction",
+    "caller", "called", "authorized_at", "seen_at", "lapses_at", "max_seconds", "seconds", "told", *PRICED,
+)  # fmt: skip
+_RENEWED = (
+    "state",
+    "node",
+    "conf_id",
+    "caller",
+    "called",
+    "authorized_at",
+    "started_at",
+    "ended_at",
+    "seen_at",
+    "lapses_at",
+    "max_seconds",
+    "seconds",
+    "told",
+    *PRICED,
+)  # fmt: skip -- where the same call asks again
+
+
+def _reserve(engine: Engine) -> Any:
+    """A row where the session was reserved; none where too many go on, or this one was charged already."""
+    table = EngineSession.__table__
+    columns = [table.c[name] for name in _RESERVED_FIELDS]
+    values: list[Any] = [bindparam(f"new_{column.name}", type_=column.type).label(column.name) for column in columns]
+    others = _going_on()
+    rows = select(*values).where(others.scalar_subquery() < bindparam("limit", type_=BigInteger))
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    made = insert(EngineSession).from_select(columns, rows)
+    return made.on_conflict_do_update(
+        index_elements=["environment", "key"],
+        set_={name: made.excluded[name] for name in _RENEWED},
+        where=and_(EngineSession.xdr_id.is_(None), EngineSession.state != "started"),
+    ).returning(EngineSession.id)
+
+
+def _going_on() -> Any:
+    return select(func.count()).select_from(EngineSession).where(
+        EngineSession.account_id == bindparam("new_account_id", type_=BigInteger),
+        EngineSession.state != literal_column(f"'{CLOSED}'"),  # as the index says it
+        EngineSession.lapses_at > bindparam("now", type_=UtcTime),
+        EngineSession.key != bindparam("new_key", type_=String),
+    )  # fmt: skip
+
+
+def _standing() -> Any:
+    """(how many others go on, the state of the session itself: None where there is none)"""
+    mine = select(EngineSession.state).where(
+        EngineSession.environment == bindparam("new_environment", type_=String),
+        EngineSession.key == bindparam("new_key", type_=String),
+    )
+    return select(_going_on().scalar_subquery().label("others"), mine.scalar_subquery().label("state"))
+
+
+def _by_address() -> Any:
+    """Accounts that call from one of the addresses: which one they named, their ids."""
+    return (
+        select(AccountAddress.value, Account.charging_id)
+        .join(Account, Account.id == AccountAddress.account_id)
+        .where(
+            AccountAddress.environment == _text("environment"),
+            AccountAddress.value.in_([_text(f"address_{place}") for place in range(MOST_ADDRESSES)]),
+            Account.status != "closed",
+        )
+        .order_by(Account.id)
+        .limit(1000)
+    )
+
+
+def _node_by_address() -> Any:
+    """Of a node that is named by an address of it."""
+    return (
+        select(Node.id, Node.name, Node.active)
+        .join(NodeSender, NodeSender.node_id == Node.id)
+        .where(
+            NodeSender.environment == _text("environment"), NodeSender.kind == "address",
+            NodeSender.value == _text("address"),
+        )
+    )  # fmt: skip
+
+
+class Statements:
+    """Those of the call path, for one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        def prepared(statement: Any) -> Prepared:
+            return Prepared(statement, statement.selected_columns, engine)
+
+        self.who = prepared(_who())
+        self.rates = prepared(_rates())
+        self.by_address = prepared(_by_address())
+        self.node_by_address = prepared(_node_by_address())
+        self.standing = prepared(_standing())
+        self.reserve = Prepared(_reserve(engine), None, engine)
+        self.lock = Prepared(select(func.pg_advisory_xact_lock(_whole("key"))), None, engine)
+        token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
+        owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
+        self.token = prepared(select(token.label("token_version"), owner.label("owner_version")))
+        self.probe = prepared(select(literal(1).label("one")))
+
+
+def token_versions(session: Session, token_hash: str) -> tuple[int | None, int | None]:
+    """Of a token and its owner."""
+    found = select(ApiToken.version, User.version).outerjoin(User, User.id == ApiToken.user_id)
+    row = session.execute(found.where(ApiToken.token_hash == token_hash)).one_or_none()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+def reserved(values: dict[str, Any]) -> dict[str, Any]:
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+def session_by_key(work: UnitOfWork, environment: str, key: str) -> EngineSession | None:
+    found = select(EngineSession).where(EngineSession.environment == environment, EngineSession.key == key)
+    return work.scalars(found.with_for_update().execution_options(populate_existing=True)).one_or_none()
+
+
+def sessions_of_call(work: UnitOfWork, environment: str, call_id: str) -> Sequence[EngineSession]:
+    """The newest first, locked."""
+    found = (
+        select(EngineSession)
+        .where(EngineSession.environment == environment, EngineSession.call_id == call_id)
+        .order_by(EngineSession.id.desc())
+        .limit(100)
+    )
+    return work.scalars(found.with_for_update().execution_options(populate_existing=True)).all()
+
+
+def lapsed(session: Session, now: datetime, limit: int) -> Sequence[tuple[str, str, str]]:
+    """(environment, key, state) of sessions that lapsed."""
+    found = (
+        select(EngineSession.environment, EngineSession.key, EngineSession.call_id)
+        .where(EngineSession.state == "started", EngineSession.lapses_at <= now)
+        .order_by(EngineSession.lapses_at)
+        .limit(limit)
+    )
+    return [(environment, key, call_id) for environment, key, call_id in session.execute(found)]
+
+
+def close_reserved(work: UnitOfWork, now: datetime) -> int:
+    """Those that were allowed and never answered: they were no calls."""
+    from sqlalchemy import update
+
+    done = work.execute(
+        update(EngineSession)
+        .where(EngineSession.state == RESERVED, EngineSession.lapses_at <= now)
+        .values(state=CLOSED, ended_at=EngineSession.lapses_at)
+        .execution_options(synchronize_session=False)
+    )
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def forget_closed(work: UnitOfWork, before: datetime) -> int:
+    done = work.execute(
+        delete(EngineSession)
+        .where(EngineSession.state == CLOSED, EngineSession.lapses_at <= before)
+        .execution_options(synchronize_session=False)
+    )
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def currency_of(work: UnitOfWork, customer_id: int) -> str:
+    return work.scalar(select(Customer.currency).where(Customer.id == customer_id)) or ""

@@ -1,0 +1,99 @@
+"""The same answers to FreeRADIUS's rlm_rest: attributes in, attributes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from engine_asked import JOHN, PRAGUE, TOLL_FREE, Asking, Books, Running
+from requests.auth import HTTPDigestAuth
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"])
+
+CALL = {
+    "User-Name": {"type": "string", "value": [JOHN]},
+    "NAS-Identifier": {"type": "string", "value": ["edge-1"]},
+    "Calling-Station-Id": {"type": "string", "value": [JOHN]},
+    "Called-Station-Id": {"type": "string", "value": [PRAGUE]},
+    "Acct-Session-Id": {"type": "string", "value": ["c1"]},
+    "h323-conf-id": {"type": "string", "value": ["h323-conf-id=F00 BA4"]},
+}
+
+
+def ask(node: Asking, path: str, **more: object) -> dict[str, Any]:
+    """The first value of each attribute."""
+    given = CALL | {name.replace("_", "-"): value for name, value in more.items()}
+    answer = node.client.post(f"/aaa/v1/{path}?format=radius", json=given)
+    assert answer.status_code == 200, answer.text
+    for attribute in answer.json().values():
+        assert attribute["do_xlat"] is False, "a value is no program of FreeRADIUS"
+    return {name: attribute["value"][0] for name, attribute in answer.json().items()}
+
+
+def test_a_call_is_allowed_told_of_and_charged(live: Running, node: Asking) -> None:
+    allowed = ask(node, "authorize")
+    assert allowed["control:Auth-Type"] == "Accept"
+    assert allowed["reply:h323-return-code"] == "h323-return-code=0"
+    assert allowed["reply:h323-credit-time"] == "h323-credit-time=14400"
+    assert allowed["reply:Session-Timeout"] == "14400"
+    assert allowed["reply:h323-currency"] == "h323-currency=USD"
+    assert ask(node, "accounting", Acct_Status_Type="Start") == {}
+    assert ask(node, "accounting", Acct_Status_Type="Interim-Update", Acct_Session_Time=30) == {}
+    stop = {"Acct_Status_Type": {"type": "integer", "value": ["Stop"]}, "Acct_Session_Time": {"value": [61]},
+            "h323_disconnect_cause": "h323-disconnect-cause=10"}  # fmt: skip
+    assert ask(node, "accounting", **stop) == {}
+    (xdr,) = live.xdrs()
+    assert (xdr.seconds, xdr.conf_id, xdr.cause) == (61, "F00 BA4", "10")
+
+
+def test_a_refusal_has_its_code_and_name(node: Asking) -> None:
+    refused = ask(node, "authorize", Called_Station_Id=TOLL_FREE)
+    assert refused["control:Auth-Type"] == "Reject"
+    assert refused["reply:h323-return-code"] == "h323-return-code=9"
+    assert refused["reply:Cisco-AVPair"] == "error-name=cld_blocked"
+    assert "forbidden" in refused["reply:Reply-Message"]
+    assert len(refused["reply:Reply-Message"]) <= 253
+
+
+def test_passwords_and_digests(node: Asking) -> None:
+    assert ask(node, "authorize", User_Password="geheim")["control:Auth-Type"] == "Accept"
+    assert ask(node, "authorize", User_Password="1234")["reply:h323-return-code"] == "h323-return-code=2"
+    auth: Any = HTTPDigestAuth(JOHN, "geheim")
+    auth.init_per_thread_state()
+    auth._thread_local.chal = {"realm": "sip.example.net", "nonce": "Zm9v", "qop": "auth"}
+    header = auth.build_digest_header("INVITE", "http://sip.example.net/420")
+    parts = dict(part.strip().split("=", 1) for part in header.removeprefix("Digest ").split(","))
+    names = {"realm": "Digest-Realm", "nonce": "Digest-Nonce", "uri": "Digest-URI", "response": "Digest-Response",
+             "qop": "Digest-QOP", "cnonce": "Digest-CNonce", "nc": "Digest-Nonce-Count"}  # fmt: skip
+    digest = {of: parts[part].strip('"') for part, of in names.items()} | {"Digest-Method": "INVITE"}
+    assert ask(node, "authorize", **digest)["control:Auth-Type"] == "Accept"
+    digest["Digest-Response"] = "0" * 32
+    assert ask(node, "authorize", **digest)["reply:h323-return-code"] == "h323-return-code=2"
+
+
+def test_times_directions_and_addresses(live: Running, books: Books, node: Asking) -> None:
+    times = {"h323_connect_time": "h323-connect-time=*10:00:00.000 UTC Fri Nov 20 2026",
+             "h323_disconnect_time": "10:01:01.000 GMT Fri Nov 20 2026"}  # fmt: skip
+    ask(node, "accounting", Acct_Status_Type="2", **times)
+    assert [xdr.seconds for xdr in live.xdrs()] == [61]
+    books.account("trunk-1", allowed_addresses=["203.0.113.7"])
+    by_address = ask(node, "authorize", User_Name="", h323_remote_address="h323-remote-address=203.0.113.7")
+    assert by_address["control:Auth-Type"] == "Accept"
+    by_node = ask(node, "authorize", NAS_Identifier="", NAS_IP_Address="192.0.2.1")
+    assert by_node["control:Auth-Type"] == "Accept"
+    assert ask(node, "authorize", h323_call_origin="originate")["control:Auth-Type"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ([], None),
+        ({"Acct-Status-Type": "Accounting-On"}, "Acct-Status-Type"),
+        ({"Acct-Status-Type": "Stop"}, "node"),
+        ({"Acct-Status-Type": {"value": [[1]]}}, "Acct-Status-Type"),
+    ],
+)
+def test_what_is_no_accounting_is_told(node: Asking, body: object, field: str | None) -> None:
+    answer = node.client.post("/aaa/v1/accounting?format=radius", json=body)
+    assert answer.status_code == 422
+    assert answer.json().get("field") == field
