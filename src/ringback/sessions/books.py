@@ -58,13 +58,13 @@ class Books:
         found = []
         with reading(self._engine, environments) as work:
             for one in known.whose(work, [text, digits(text)]):
-                own = _spellings(known.numbers_of(work, account_id=one.account_id))
-                found.append(Named(f"account {text}, {_counted(own)}", own))
+                own = known.numbers_of(work, account_id=one.account_id)
+                found.append(Named(f"account {text}, {_counted(own)}", _spellings(own)))
             if any(letter.isalpha() for letter in text):
                 for customer in known.customers_named(work, text, sees_personal=personal):
-                    own = _spellings(known.numbers_of(work, customer_id=customer.id))
+                    own = known.numbers_of(work, customer_id=customer.id)
                     name = customer.name if personal else text
-                    found.append(Named(f"customer {name}, {_counted(own)}", own))
+                    found.append(Named(f"customer {name}, {_counted(own)}", _spellings(own)))
         return [one for one in found if one.numbers]
 
     def title(self, environments: tuple[str, ...], kind: str, id_: int, *, personal: bool) -> str:
