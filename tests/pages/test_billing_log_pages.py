@@ -69,7 +69,7 @@ def site(module_site: Site) -> Site:
 def billing_log(call: Recorded, made: dict[str, int]) -> Iterator[LogRecord]:
     common = {"engine": "ringback", "i_account": str(made["account"])}
     link = {"link_type": "rate", "link_id": str(made["rate"])}
-    steps = (
+    steps: tuple[tuple[str, str, dict[str, str]], ...] = (
         ("request", f"core asks for a call from {CALLER} to 18660333777.", {}),
         ("account", f"Found the account {CALLER} by its id; its customer is {NAME}, its product Home.", {}),
         ("rate", "18660333777 is 1866 (Premium): forbidden.", {"prefix": "1866", "destination": "Premium", **link}),

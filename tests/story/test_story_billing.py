@@ -95,6 +95,38 @@ def test_the_engines_clock_is_not_the_nodes() -> None:
     assert [one.time_us for one in session.entries if one.log] == [line.time_us for line in played.logs]
 
 
+@pytest.mark.parametrize(
+    ("apart_s", "told_us"), [(0.012, -2_001), (-0.009, 6_000), (1.2, -1_190_001), (-1.2, 1_197_000)]
+)
+def test_an_engine_whose_clock_is_off_is_put_between_question_and_answer(apart_s: float, told_us: int) -> None:
+    played = play(REFUSED)
+    for line in played.logs:
+        line.time_us += round(apart_s * 1e6)
+    session = told(played)
+    lines = [entry.number for entry in session.entries if entry.log]
+    refusal = next(arrow.number for arrow in session.arrows if arrow.sip.status == 403)
+    assert session.arrows[0].number < lines[0] < lines[-1] < refusal
+    engine = next(one for one in session.participants if one.kind == "billing")
+    assert engine.skew_us == pytest.approx(told_us, abs=200)
+
+
+@pytest.mark.parametrize("apart_s", [0.0005, 3.0])
+def test_a_clock_that_stands_well_or_too_far_off_is_left_alone(apart_s: float) -> None:
+    played = play(REFUSED)
+    for line in played.logs:
+        line.time_us += round(apart_s * 1e6)
+    session = told(played)
+    assert [one.time_us for one in session.entries if one.log] == [line.time_us for line in played.logs]
+    assert all(one.skew_us == 0 for one in session.participants)
+
+
+def test_lines_that_no_correction_would_put_right_are_left_alone() -> None:
+    """The engine was asked for 2 s, and the node had answered long before."""
+    played = play(REFUSED)
+    played.logs[2].time_us += 2_000_000
+    assert [one.time_us for one in told(played).entries if one.log] == [line.time_us for line in played.logs]
+
+
 def test_the_ladder_draws_asking_and_answering() -> None:
     lines = ladder(told(play(REFUSED)), 110, False).splitlines()
     assert "12103355787 asks" not in lines[4]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ringback.sessions import billing_log
+from ringback.sessions import billing_clock, billing_log
 from ringback.sessions.story import Arrow, Entry, LogLine, Participant, StreamReport
+
+TOLD_US = 1_000  # clocks that are nearer are put right without a word
 
 
 def merged(
@@ -30,6 +32,7 @@ def merged(
         for log in logs
     ]
     others += [Entry(0, report.ended_us, "media", "", stream_words(report)) for report in media]
+    _put_right(others, arrows, participants)
     others.sort(key=_place)
     entries: list[Entry] = []
     following = 0
@@ -46,6 +49,18 @@ def merged(
         if entry.arrow:
             entry.arrow.number = number
     return entries
+
+
+def _put_right(others: Iterable[Entry], arrows: Sequence[Arrow], participants: Sequence[Participant]) -> None:
+    """Billing engines' clocks; what is more than a busy node's delay is told with the engine's lane."""
+    lines = [one for one in others if one.kind == billing_log.KIND]
+    for engine, shift in billing_clock.corrections(lines, arrows).items():
+        for one in lines:
+            if engine in (one.source, one.destination):
+                one.time_us += shift
+        for participant in participants:
+            if participant.id == engine and abs(shift) > TOLD_US:
+                participant.skew_us = shift
 
 
 def _line(log: LogLine, writer: Participant | None) -> Entry:
