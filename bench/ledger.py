@@ -16,21 +16,22 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from sqlalchemy import Engine, insert, text, update
+from sqlalchemy import Engine, text, update
 
 from ringback import clock
 from ringback.audit import writer
 from ringback.billing.entities.models import TYPES, Account, Customer
 from ringback.billing.entities.service import create
 from ringback.billing.ledger import queries
-from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.queries import Asked
 from ringback.billing.ledger.service import pay, post_usage
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing, do_changing
 from ringback.records import secrets
 from ringback.records.engine import open_engine, reading, unit_of_work
+from ringback.records.money import from_units
 from ringback.records.schema import migrate, migrate_down
+from ringback.records.wall import EVERYWHERE
 
 XDRS = int(1_000_000 * float(os.environ.get("BENCH_SCALE", "1")))
 CUSTOMERS = max(XDRS // 1000, 10)
@@ -38,6 +39,11 @@ DAYS = 90
 ASKED, POSTED = 300, 400
 MOST_MS = 100.0
 HOME = "default"
+COLUMNS = (
+    "environment", "customer_id", "account_id", "kind", "service", "amount", "balance_after", "account_balance_after",
+    "occurred_at", "recorded_at", "description", "session_key", "call_id", "conf_id", "caller", "called", "node", "prefix",
+    "destination", "seconds", "charged_seconds", "cause",
+)  # fmt: skip
 ACTOR = Actor("user", "bench", "api")
 
 
@@ -120,29 +126,29 @@ def _fill(engine: Engine, rng: random.Random) -> dict[int, int]:
             accounts[customer] = create(work, TYPES["account"], HOME, of).id
     customers = list(accounts)
     heavy = customers[: max(len(customers) // 100, 1)]
-    balances = dict.fromkeys(customers, Decimal(0))
+    balances = dict.fromkeys(customers, 0)  # units
     first, step = clock.to_us(clock.now() - timedelta(days=DAYS)), DAYS * 86_400_000_000 // XDRS
-    for start in range(0, XDRS, 10_000):
+    mark = "?" if engine.dialect.name == "sqlite" else "%s"
+    statement = f"INSERT INTO xdrs ({', '.join(COLUMNS)}) VALUES ({', '.join([mark] * len(COLUMNS))})"
+    for start in range(0, XDRS, 20_000):
         rows = []
-        for number in range(start, min(start + 10_000, XDRS)):
+        for number in range(start, min(start + 20_000, XDRS)):
             customer = rng.choice(heavy if number % 10 == 0 else customers)
-            amount = Decimal(rng.randint(0, 100_000)).scaleb(-5)
-            balances[customer] += amount
-            at = clock.from_us(first + number * step)
+            amount = rng.randint(0, 100_000)
+            balances[customer] = after = balances[customer] + amount
+            at = first + number * step
             rows.append(
-                {
-                    "environment": HOME, "customer_id": customer, "account_id": accounts[customer], "kind": "charge",
-                    "service": "voice", "amount": amount, "balance_after": balances[customer],
-                    "account_balance_after": balances[customer], "occurred_at": at, "recorded_at": at,
-                    "description": "Voice to 442079460123 (UK)", "session_key": f"{number}", "call_id": f"{number}@edge",
-                    "conf_id": "", "caller": "12103355787", "called": "442079460123", "node": "edge", "prefix": "44",
-                    "destination": "UK", "seconds": 61, "charged_seconds": 120, "cause": "16",
-                }
+                (
+                    HOME, customer, accounts[customer], "charge", "voice", amount, after, after, at, at,
+                    "Voice to 442079460123 (UK)", f"{number}", f"{number}@edge", "", "12103355787", "442079460123",
+                    "edge", "44", "UK", 61, 120, "16",
+                )
             )  # fmt: skip
-        with unit_of_work(engine, (HOME,)) as work:
-            work.execute(insert(Xdr), rows)
+        with unit_of_work(engine, EVERYWHERE) as work:
+            work.connection().exec_driver_sql(statement, rows)
     with unit_of_work(engine, (HOME,)) as work:
-        for customer, balance in balances.items():
+        for customer, units in balances.items():
+            balance = from_units(units)
             work.execute(update(Customer).where(Customer.id == customer).values(balance=balance))
             work.execute(update(Account).where(Account.id == accounts[customer]).values(balance=balance))
     if engine.dialect.name == "postgresql":

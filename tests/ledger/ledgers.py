@@ -15,7 +15,7 @@ from ringback.audit import service as audit
 from ringback.audit.queries import of_customer
 from ringback.billing.entities.models import Account, Customer
 from ringback.billing.ledger import queries, service
-from ringback.billing.ledger.models import Allocation, Invoice, Payment, Xdr
+from ringback.billing.ledger.models import Allocation, Billed, Invoice, Payment, Xdr
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import due_of
 from ringback.changes.schemas import Actor
@@ -120,6 +120,13 @@ def check(engine: Engine, *only: int) -> None:
             funds = sum(session.scalars(
                 select(Account.balance).where(Account.customer_id == customer.id, Account.billing_model == "debit")
             ), Decimal(0))  # fmt: skip
+            drafted = session.scalar(
+                select(func.sum(Xdr.amount)).join(Billed, Billed.xdr_id == Xdr.id)
+                .join(Invoice, Invoice.id == Billed.invoice_id)
+                .where(Invoice.state == "draft", Xdr.customer_id == customer.id)
+            )  # fmt: skip
+            unbilled = sum((each.amount for each in queries.unbilled(session, customer.id)), drafted or Decimal(0))
+            assert summary.unbilled == unbilled
             # What is owed is on issued invoices or not billed yet; less what was paid ahead, and what accounts hold.
             assert customer.balance == asked + summary.unbilled - summary.unallocated + funds
             live = session.scalar(

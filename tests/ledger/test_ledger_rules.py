@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -348,6 +348,33 @@ def test_what_does_not_add_up_is_found(engine: Engine, capsys: pytest.CaptureFix
     ):
         assert words in said
     assert commands.check(engine, (), as_json=True, say=print) == 1
+
+
+@on_sqlite
+def test_the_history_of_a_balance_begins_before_and_ends_with_what_it_is(engine: Engine, days: Days) -> None:
+    till = Till(engine)
+    for _ in range(20):
+        till.charge("1")
+        days.pass_(1)
+    received = clock.now() - timedelta(days=8)
+    till.do(
+        lambda work: service.pay(work, HOME, till.customer, Decimal(5), method="cash", received_at=received)
+    )  # recorded now: it moves the balance of today
+    end = clock.now() + timedelta(seconds=1)
+    with reading(engine, (HOME,)) as session:
+        found = queries.history(session, end - timedelta(days=10), end, customer_id=till.customer, points=5)
+        whole = queries.history(session, end - timedelta(days=100), end, customer_id=till.customer, points=1000)
+        assert queries.history(session, end, end + timedelta(days=1), customer_id=till.customer) == whole[-1:]
+        assert (
+            queries.history(session, end - timedelta(days=50), end - timedelta(days=40), customer_id=till.customer)
+            == []
+        )
+    assert [each.balance for each in whole] == [*range(1, 13), *range(14, 21), 15], "one of each piece of time"
+    assert 3 <= len(found) <= 8
+    assert found[0].at < end - timedelta(days=10)
+    assert found[-1].balance == 15
+    assert [each.xdr_id for each in found] == sorted(each.xdr_id for each in found)
+    assert set(found) <= set(whole)
 
 
 @on_sqlite

@@ -254,21 +254,22 @@ def _sum(session: Session, asked: Select[Any]) -> Decimal:
 
 
 def summary(session: Session, row: Customer, day: date, threshold: Decimal) -> Summary:
-    open_ = and_(Invoice.customer_id == row.id, Invoice.state == "issued", _due > 0)
-    owed, late = session.execute(
-        select(func.sum(_due), func.sum(case((settlement_sql(day, threshold) == OVERDUE, _due)))).where(open_)
-    ).one()
-    on_drafts = (
-        select(func.sum(Xdr.amount))
-        .join(Billed, Billed.xdr_id == Xdr.id)
-        .join(Invoice, Invoice.id == Billed.invoice_id)
-        .where(Xdr.customer_id == row.id, Invoice.state == "draft")
+    """What is not billed is what the balance has besides invoices, payments and funds: xDRs need not be read for it."""
+    issued = and_(Invoice.customer_id == row.id, Invoice.state == "issued")
+    asked, owed, late = session.execute(
+        select(
+            func.sum(_due), func.sum(case((_due > 0, _due))),
+            func.sum(case((settlement_sql(day, threshold) == OVERDUE, _due))),
+        ).where(issued)
+    ).one()  # fmt: skip
+    held = select(func.sum(Account.balance)).where(
+        Account.customer_id == row.id, Account.billing_model.in_(HOLDS_FUNDS)
     )
-    free = select(func.sum(Xdr.amount)).where(Xdr.customer_id == row.id, *_unbilled())
-    limit = row.credit_limit
+    ahead, limit = unallocated(session, row.id), row.credit_limit
     return Summary(
-        row.balance, unallocated(session, row.id), owed or Decimal(0), late or Decimal(0),
-        _sum(session, free) + _sum(session, on_drafts), None if limit is None else limit - row.balance,
+        row.balance, ahead, owed or Decimal(0), late or Decimal(0),
+        row.balance - (asked or Decimal(0)) + ahead - _sum(session, held),
+        None if limit is None else limit - row.balance,
     )  # fmt: skip
 
 
@@ -394,19 +395,21 @@ def history(
     session: Session, start: datetime, end: datetime, *, customer_id: int | None = None, account_id: int | None = None,
     points: int = 200,
 ) -> list[Point]:  # fmt: skip
-    """How a balance went, as it was recorded: at most about `points`, the last of each piece of time; before them what it
-    was at the start, if anything was before."""
+    """How a balance went, as it was recorded: about `points` at most, one of each piece of time; before them what it was at
+    the start, if anything was before. Which xDRs these are is read from an index alone."""
     of = Xdr.customer_id == customer_id if customer_id is not None else Xdr.account_id == account_id
     after: Any = Xdr.balance_after if customer_id is not None else Xdr.account_balance_after
     first, last = clock.to_us(start), clock.to_us(end)
     piece = max((last - first) // max(points, 1), 1)
-    in_time = (Xdr.recorded_at >= start, Xdr.recorded_at < end)
-    us: Any = cast(Xdr.recorded_at, BigInteger)
-    newest = select(func.max(Xdr.id)).where(of, *in_time).group_by((us - first) // piece)
-    before = select(func.max(Xdr.id)).where(of, Xdr.recorded_at < start)
-    ids = [each for each in (session.scalar(before), *session.scalars(newest)) if each is not None]
+    us: Any = cast(Xdr.occurred_at, BigInteger)
+    newest = select(func.max(Xdr.id + 0)).where(of)  # else the primary key would be read back to the customer's last
+    in_time = newest.where(Xdr.occurred_at >= start, Xdr.occurred_at < end).group_by((us - first) // piece)
+    before = session.scalar(newest.where(Xdr.occurred_at < start))
+    ids = {each for each in (before, session.scalar(newest), *session.scalars(in_time)) if each is not None}
     rows = session.execute(select(Xdr.recorded_at, after, Xdr.id).where(Xdr.id.in_(ids)).order_by(Xdr.id))
-    return [Point(row[0], row[1], row[2]) for row in rows]
+    found = [Point(row[0], row[1], row[2]) for row in rows if row[0] < end]
+    earlier = [each for each in found if each.at < start]
+    return earlier[-1:] + found[len(earlier) :]
 
 
 # What must hold
@@ -456,7 +459,28 @@ def mismatches(session: Session) -> list[Mismatch]:
             Mismatch(what, "invoice", row.id, str(row.number or row.id), is_, amount)
             for row, is_, amount in session.execute(asked)
         ]
-    return found
+    return found + _unexplained(session)
+
+
+def _unexplained(session: Session) -> list[Mismatch]:
+    """Customers whose unbilled xDRs are not what their balance has besides invoices, payments and funds."""
+    on_draft = select(Xdr.customer_id, func.sum(Xdr.amount)).join(Billed, Billed.xdr_id == Xdr.id)
+    on_draft = on_draft.join(Invoice, Invoice.id == Billed.invoice_id).where(Invoice.state == "draft")
+    free = select(Xdr.customer_id, func.sum(Xdr.amount)).where(*_unbilled())
+    issued = select(Invoice.customer_id, func.sum(_due)).where(Invoice.state == "issued")
+    ahead = select(Payment.customer_id, func.sum(Payment.unallocated)).where(Payment.account_id.is_(None))
+    held = select(Account.customer_id, func.sum(Account.balance)).where(Account.billing_model.in_(HOLDS_FUNDS))
+    parts = [_grouped(each, each.selected_columns[0]) for each in (on_draft, free, issued, ahead, held)]
+    drafted, freed, asked, paid, funds = (func.coalesce(each.c.amount, Decimal(0)) for each in parts)
+    kept = type_coerce(Customer.balance - asked + paid - funds, MoneyColumn())
+    summed = type_coerce(drafted + freed, MoneyColumn())
+    found = select(Customer, kept, summed)
+    for each in parts:
+        found = found.outerjoin(each, each.c.of == Customer.id)
+    return [
+        Mismatch("unbilled", "customer", row.id, row.told_as(), is_, amount)
+        for row, is_, amount in session.execute(found.where(kept != summed))
+    ]
 
 
 def _grouped(asked: Any, by: Any) -> Any:
