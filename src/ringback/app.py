@@ -22,6 +22,7 @@ from ringback.billing.entities import pages as entities_pages
 from ringback.billing.entities.belonging import people_of
 from ringback.billing.entities.service import needed_by
 from ringback.billing.ledger import api as ledger_api
+from ringback.billing.ledger import pages as ledger_pages
 from ringback.billing.ledger.queries import uses as ledger_uses
 from ringback.composition import compose
 from ringback.configuration import api as configuration_api
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(timeline_pages.router)
     app.include_router(timeline_api.router)
     app.include_router(ledger_api.router)
+    app.include_router(ledger_pages.router)
     app.include_router(entities_api.router)
     app.include_router(entities_pages.router)
     app.include_router(share_api.router)

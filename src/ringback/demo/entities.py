@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,19 @@ from ringback.records.engine import UnitOfWork
 from ringback.records.tables import DEFAULT_ENVIRONMENT
 
 DEMO = Actor("system", "demo", "cli")
+
+
+@contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """As it was then: the demo has a past, and nothing else runs while it is made."""
+    kept, then = clock.now_us, clock.to_us(moment)
+    clock.now_us = lambda: then
+    try:
+        yield
+    finally:
+        clock.now_us = kept
+
+
 Make = Callable[[str, Mapping[str, Any]], int]  # (entity type, API field -> value) -> id
 
 _CITY = {"city": "San Antonio", "postal_code": "78205", "country": "US"}
@@ -88,9 +102,9 @@ _LATER: tuple[tuple[tuple[str, str], dict[str, Any], str], ...] = (
 )  # fmt: skip
 
 
-def make_entities(engine: Engine, today: date) -> None:
-    """Everything by the service, in the order in which one needs the other; some of it is changed afterwards, so that
-    the audit log has more to tell than beginnings."""
+def make_entities(engine: Engine, today: date, since: datetime | None = None) -> None:
+    """Everything by the service, in the order in which one needs the other, as it was made at `since` (None: now); some
+    of it is changed afterwards, so that the audit log has more to tell than beginnings."""
 
     def all_of_it(work: UnitOfWork) -> None:
         def make(kind: str, given: Mapping[str, Any]) -> int:
@@ -102,7 +116,8 @@ def make_entities(engine: Engine, today: date) -> None:
         accounts = _customers(make, products, today)
         _extras(make, accounts, products, tariffs, today)
 
-    do_changing(engine, DEMO, (DEFAULT_ENVIRONMENT,), all_of_it, reason="The demo begins")
+    with at(since or clock.now()):
+        do_changing(engine, DEMO, (DEFAULT_ENVIRONMENT,), all_of_it, reason="The demo begins")
     for (kind, key), given, comment in _LATER:
 
         def later(work: UnitOfWork, kind: str = kind, key: str = key, given: Mapping[str, Any] = given) -> None:

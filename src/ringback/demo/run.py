@@ -22,6 +22,7 @@ from ringback.demo import recording, traffic
 from ringback.demo.billing import send_billing_log
 from ringback.demo.copies import Original, Timed, originals
 from ringback.demo.entities import make_entities
+from ringback.demo.money import PAST, make_money
 from ringback.demo.replay import send_all, send_in_time
 from ringback.events import open_store
 from ringback.records.engine import open_engine
@@ -85,7 +86,9 @@ def _make_books(settings: Settings) -> None:
     engine = open_engine(settings.records_url)
     try:
         migrate(engine)
-        make_entities(engine, clock.now().date())
+        now = clock.now()
+        make_entities(engine, now.date(), now - PAST)
+        make_money(engine, now)
     finally:
         engine.dispose()
 

@@ -28,6 +28,7 @@ MENUS = (
         (
             Link("Customers", "/customers", "customers.read"),
             Link("Accounts", "/accounts", "customers.read"),
+            Link("Invoices", "/invoices", "customers.read"),
             Link("Add-on products", "/add-ons", "customers.read"),
             Link("Commitments", "/commitments", "customers.read"),
             Link("CPE", "/cpe", "customers.read"),

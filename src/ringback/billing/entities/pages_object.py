@@ -102,6 +102,8 @@ def tabs(entity: EntityType, row_id: int, *, related_title: str, has_audit: bool
     if entity.name in _SHORT:
         found.append(("timeline", "Timeline", f"{href}/timeline"))
         found.append(("sessions", "Sessions", f"{href}/sessions"))
+    if entity.name in _SHORT:
+        found.append(("billing", "Billing", f"{href}/billing"))
     if has_audit:
         found.append(("audit", "Audit log", f"{href}/audit"))
     if entity.name in _SHORT:

@@ -45,7 +45,7 @@ def whole_invoice(session: Session, environment: str, invoice_id: int) -> WholeI
         settlement(row, queries.today(session, environment), threshold(session, environment)), due_of(row), lines,
         adjustments, queries.allocations(session, invoice_id=row.id),
         session.scalar(select(Environment.name).where(Environment.environment == environment)) or environment,
-        charging_ids(session, {each.account_id for each in (*lines, *adjustments)}),
+        charging_ids(session, [*(each.account_id for each in lines), *(each.account_id for each in adjustments)]),
     )  # fmt: skip
 
 
@@ -66,10 +66,9 @@ def has_funds(session: Session, customer_id: int) -> bool:
     return session.scalar(some.limit(1)) is not None
 
 
-def counts(session: Session, customer_id: int) -> tuple[int, int]:
-    """Drafts, and invoices of which something is due."""
-    drafts = select(func.count()).where(Invoice.customer_id == customer_id, Invoice.state == "draft")
-    return session.scalar(drafts) or 0, len(queries.due(session, customer_id))
+def drafts(session: Session, customer_id: int) -> int:
+    found = select(func.count()).where(Invoice.customer_id == customer_id, Invoice.state == "draft")
+    return session.scalar(found) or 0
 
 
 def xdrs(

@@ -148,7 +148,8 @@ class _Paper(FPDF):
 
     def _say(self, text: str) -> str:
         """With what the font has: a letter without its mark, else “?”, which the foot then explains."""
-        signs: Any = self.fonts["text"].cmap
+        font: Any = self.fonts["text"]
+        signs = font.cmap
         if all(ord(each) in signs for each in text):
             return text
         found = []
