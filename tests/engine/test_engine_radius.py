@@ -8,6 +8,8 @@ import pytest
 from engine_asked import JOHN, PRAGUE, TOLL_FREE, Asking, Books, Running
 from requests.auth import HTTPDigestAuth
 
+from ringback import clock
+
 pytestmark = pytest.mark.parametrize("database", ["sqlite"])
 
 CALL = {
@@ -43,7 +45,23 @@ def test_a_call_is_allowed_told_of_and_charged(live: Running, node: Asking) -> N
             "h323_disconnect_cause": "h323-disconnect-cause=10"}  # fmt: skip
     assert ask(node, "accounting", **stop) == {}
     (xdr,) = live.xdrs()
-    assert (xdr.seconds, xdr.conf_id, xdr.cause) == (61, "F00 BA4", "10")
+    assert (xdr.seconds, xdr.conf_id, xdr.cause) == (61, "F00 BA4", "16")
+
+
+def test_accounting_is_joined_by_class_where_the_session_id_is_another(live: Running, node: Asking) -> None:
+    allowed = ask(node, "authorize", Acct_Session_Id="")
+    given = "0x" + allowed["reply:Class"].encode().hex()
+    told = {"Acct_Session_Id": "00000A1B", "Class": {"type": "octets", "value": [given]}, "h323_conf_id": ""}
+    ask(node, "accounting", Acct_Status_Type="Stop", Acct_Session_Time=61, Acct_Delay_Time=600, **told)
+    (xdr,) = live.xdrs()
+    assert xdr.session_key == allowed["reply:Class"]
+    assert 595 <= (clock.now() - xdr.occurred_at).total_seconds() <= 720
+
+
+def test_text_is_read_as_rlm_rest_writes_it(books: Books, node: Asking) -> None:
+    books.account("420111222333", service_password="Grüße-aus-Köln")
+    asked = {"User_Name": "420111222333", "User_Password": "Grüße-aus-Köln".encode().decode("latin-1")}
+    assert ask(node, "authorize", **asked)["control:Auth-Type"] == "Accept"
 
 
 def test_a_refusal_has_its_code_and_name(node: Asking) -> None:
@@ -79,6 +97,8 @@ def test_times_directions_and_addresses(live: Running, books: Books, node: Askin
     books.account("trunk-1", allowed_addresses=["203.0.113.7"])
     by_address = ask(node, "authorize", User_Name="", h323_remote_address="h323-remote-address=203.0.113.7")
     assert by_address["control:Auth-Type"] == "Accept"
+    by_name = ask(node, "authorize", User_Name="203.0.113.7")
+    assert by_name["control:Auth-Type"] == "Accept"
     by_node = ask(node, "authorize", NAS_Identifier="", NAS_IP_Address="192.0.2.1")
     assert by_node["control:Auth-Type"] == "Accept"
     assert ask(node, "authorize", h323_call_origin="originate")["control:Auth-Type"] == "Accept"

@@ -57,8 +57,9 @@ def take(
 
     def advance(work: UnitOfWork, beginning: Beginning | None) -> tuple[Taken, list[Line]] | None:
         """None: nobody has asked for the call, and what is needed to begin it is not looked up yet."""
-        work.lock("engine call", caller.environment, told.call_id)
-        row = _session(queries.sessions_of_call(work, caller.environment, told.call_id), told)
+        call_id = queries.call_of_session(work, caller.environment, told.session) or told.call_id
+        work.lock("engine call", caller.environment, call_id)
+        row = _session(queries.sessions_of_call(work, caller.environment, call_id), told)
         if row is None and beginning is not None:
             row = _begin(work, caller.environment, told, beginning, limits)
         return None if row is None else _advance(work, row, told, limits)

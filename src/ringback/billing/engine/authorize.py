@@ -33,6 +33,7 @@ from ringback.billing.engine.reasons import ZERO_BALANCE, Refused
 from ringback.billing.engine.tokens import Caller
 from ringback.records.secrets import unseal
 
+REGISTRATION = "registration"  # a service that needs credentials and a status, and is not sold
 SEALED_AS = "accounts.service_password"
 MOST_SESSIONS_OF_A_CALL = 20  # that one Call-ID may be charged for, one after the other
 
@@ -85,6 +86,8 @@ def authorize(
         _check_credentials(found, asked)
         at = now_or(asked.at)
         _tell_status(found, at, trail)
+        if asked.service == REGISTRATION:
+            return _registered(found, trail)
         funds = funds_of(found)
         trail.tell("balance", funds.told, balance=amount(found.account.balance), currency=found.customer.currency,
                    available=None if funds.left is None else amount(funds.left))  # fmt: skip
@@ -103,7 +106,10 @@ def _named(direct: Direct, statements: Statements, caller: Caller, asked: Asked,
     """(account that is asked for, how it is known). Raises Refused."""
     a = "a" if asked.direction == "forwarded" else "an"
     numbers = f"from {asked.caller or 'an unknown number'} to {asked.called or 'an empty number'}"
-    trail.tell("request", f"{asked.node} asks for {a} {asked.direction} {asked.service} call {numbers}.",
+    what = f"for {a} {asked.direction} {asked.service} call {numbers}"
+    if asked.service == REGISTRATION:
+        what = f"whether {asked.caller or 'a phone'} may register"
+    trail.tell("request", f"{asked.node} asks {what}.",
                caller=asked.caller, called=asked.called, service=asked.service, direction=asked.direction)  # fmt: skip
     if asked.account:
         return asked.account, "its id"
@@ -303,6 +309,17 @@ def _allowed(found: Found, priced: Priced, seconds: int, key: str, trail: Trail)
         i_customer=found.customer.id, currency=found.customer.currency, max_seconds=seconds,
         rate=rate_document(priced.rate), reason="", text=text, sip_code=200, sip_reason="OK", h323_return_code=0,
         error_name="",
+    )  # fmt: skip
+
+
+def _registered(found: Found, trail: Trail) -> Answer:
+    """A phone may: nothing is rated or reserved."""
+    text = "The registration is allowed."
+    trail.decide(text, result="allowed", sip_code=200, h323_return_code=0)
+    return Answer.model_construct(
+        allowed=True, session=None, account=found.account.charging_id, i_account=found.account.id,
+        i_customer=found.customer.id, currency=found.customer.currency, max_seconds=0, rate=None, reason="", text=text,
+        sip_code=200, sip_reason="OK", h323_return_code=0, error_name="",
     )  # fmt: skip
 
 

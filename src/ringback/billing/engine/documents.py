@@ -20,6 +20,7 @@ Named = Annotated[str, Field(min_length=1, max_length=255, pattern=_PRINTABLE)]
 Moment = Annotated[AwareDatetime, Field(ge=_FIRST, lt=_LAST)]
 Seconds = Annotated[int, Field(ge=0, le=10_000_000)]
 Service = Literal["voice", "messaging", "data", "iptv"]
+AskedService = Literal["voice", "messaging", "data", "iptv", "registration"]
 Direction = Literal["outgoing", "incoming", "forwarded"]
 
 
@@ -28,12 +29,13 @@ class _Body(BaseModel):
 
 
 class Asked(_Body):
-    """May this call be made? One of `account`, `authorization`, `username` with `password`, `ip` says whose it is."""
+    """May this call be made, or this phone register? One of `account`, `authorization`, `username` with `password`, `ip` says
+    whose it is."""
 
     node: Named
     call_id: Named
     conf_id: Short = ""
-    service: Service = "voice"
+    service: AskedService = "voice"
     direction: Direction = "outgoing"
     account: Short = ""
     authorization: Annotated[str, Field(max_length=4096, pattern=_PRINTABLE)] = ""

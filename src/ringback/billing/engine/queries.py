@@ -282,6 +282,12 @@ def session_by_key(work: UnitOfWork, environment: str, key: str) -> EngineSessio
     return work.scalars(found.with_for_update().execution_options(populate_existing=True)).one_or_none()
 
 
+def call_of_session(work: UnitOfWork, environment: str, key: str) -> str | None:
+    """The Call-ID it was asked for with: who tells of it may know it by another (RADIUS). Locks nothing."""
+    found = select(EngineSession.call_id).where(EngineSession.environment == environment, EngineSession.key == key)
+    return work.scalars(found).one_or_none() if key else None
+
+
 def sessions_of_call(work: UnitOfWork, environment: str, call_id: str) -> Sequence[EngineSession]:
     """The newest first, locked."""
     found = (

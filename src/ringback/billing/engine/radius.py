@@ -6,12 +6,15 @@ their name in the value (`h323-conf-id=...`). Out: attributes of the reply and c
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
+from ringback import clock
 from ringback.billing.engine.documents import Answer, Asked, Taken, Told, as_json, unreadable
 from ringback.problem import Problem
 
@@ -31,6 +34,8 @@ _DIGEST = {
 }  # fmt: skip -- parts of a Digest answer
 _EVENTS = {"start": "start", "1": "start", "stop": "stop", "2": "stop", "interim-update": "interim", "alive": "interim",
            "3": "interim"}  # fmt: skip
+_HEX, _OCTETS = re.compile(r"[0-9a-fA-F]{1,2}"), re.compile(r"0x(?:[0-9a-fA-F]{2})+")
+_LATEST = 30 * 86_400  # seconds that a node may be late
 _DIRECTIONS = {"answer": "outgoing", "originate": "incoming"}  # h323-call-origin, as the gateway sees its leg
 
 
@@ -49,6 +54,8 @@ def asked(body: bytes) -> Asked:
             given["method"] = method
     elif "user-password" in attributes:
         given |= {"username": name, "password": _first(attributes, "User-Password")}
+    elif _is_address(name):
+        given["ip"] = name
     elif name:
         given["account"] = name
     else:
@@ -67,10 +74,16 @@ def told(body: bytes) -> Told:
     given = _call(attributes) | {"event": event, "account": _first(attributes, "User-Name")}
     if (seconds := _first(attributes, "Acct-Session-Time")).isdecimal():
         given["seconds"] = seconds
-    given["cause"] = _first(attributes, "h323-disconnect-cause", "Acct-Terminate-Cause")[:32]
+    given["cause"] = (
+        _q850(_first(attributes, "h323-disconnect-cause")) or _first(attributes, "Acct-Terminate-Cause")[:32]
+    )
+    given["session"] = _plain(_first(attributes, "Class"))[:40]
     for field, attribute in (("connected_at", "h323-connect-time"), ("ended_at", "h323-disconnect-time")):
         if (moment := _moment(_first(attributes, attribute))) is not None:
             given[field] = moment
+    late = _first(attributes, "Acct-Delay-Time")  # told again later: the moment of the event is the first telling's
+    if event == "stop" and "ended_at" not in given and late.isdecimal():
+        given["ended_at"] = clock.now() - timedelta(seconds=min(int(late), _LATEST))
     return _made(Told, given)
 
 
@@ -130,8 +143,16 @@ def _attributes(body: bytes) -> Attributes:
         values = values if isinstance(values, list) else [values]
         if not all(isinstance(each, str | int | float) for each in values):
             raise Problem(422, f"{name} has a value that is no text and no number.", field=name[:100])
-        found.setdefault(name.lower(), []).extend(_bare(name, str(each)) for each in values)
+        found.setdefault(name.lower(), []).extend(_bare(name, _text(str(each))) for each in values)
     return found
+
+
+def _text(value: str) -> str:
+    """rlm_rest gives each byte of UTF-8 as a character."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _bare(name: str, value: str) -> str:
@@ -150,6 +171,24 @@ def _first(attributes: Attributes, *names: str) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _q850(text: str) -> str:
+    """Cisco tells causes as hexadecimal numbers."""
+    return str(int(text, 16)) if _HEX.fullmatch(text) else text[:32]
+
+
+def _plain(octets: str) -> str:
+    """rlm_rest gives octets as 0x..."""
+    return bytes.fromhex(octets[2:]).decode(errors="replace") if _OCTETS.fullmatch(octets) else octets
 
 
 def _moment(text: str) -> str | None:
