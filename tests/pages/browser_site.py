@@ -120,6 +120,10 @@ class Visit:
             context.close()
         return self._login[site.url]
 
+    def forget(self, site: Site) -> None:
+        """The next visit there signs in anew."""
+        self._login.pop(site.url, None)
+
     def _hear(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.complaints.append(text)
