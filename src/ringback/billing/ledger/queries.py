@@ -406,7 +406,8 @@ def history(
     in_time = newest.where(Xdr.occurred_at >= start, Xdr.occurred_at < end).group_by((us - first) // piece)
     before = session.scalar(newest.where(Xdr.occurred_at < start))
     ids = {each for each in (before, session.scalar(newest), *session.scalars(in_time)) if each is not None}
-    rows = session.execute(select(Xdr.recorded_at, after, Xdr.id).where(Xdr.id.in_(ids)).order_by(Xdr.id))
+    # `of` once more: by its ids alone, SQLite would look through the environment.
+    rows = session.execute(select(Xdr.recorded_at, after, Xdr.id).where(of, Xdr.id.in_(ids)).order_by(Xdr.id))
     found = [Point(row[0], row[1], row[2]) for row in rows if row[0] < end]
     earlier = [each for each in found if each.at < start]
     return earlier[-1:] + found[len(earlier) :]
