@@ -95,7 +95,7 @@ _UNREACHABLE = (
 """
 )
 _UP = _STARTED.join((NODES + DIAL + _ALLOWED + RING + ANSWER, ""))
-_BILLED_CALL = _UP + hang_up() + _BILLED.format(seconds=30) + wait(90)
+BILLED_CALL = _UP + hang_up() + _BILLED.format(seconds=30) + wait(90)
 _NOT_BILLED = _UP + hang_up() + wait(90)
 
 _STATUSES = (
@@ -108,7 +108,7 @@ CASES = {
     **{
         reason: Case(
             shows=(decided(reason, step=_STEPS.get(reason, "status")), decided(reason, "503 Try later")),
-            near=(_PLAIN_403, FORBIDDEN, _BILLED_CALL),
+            near=(_PLAIN_403, FORBIDDEN, BILLED_CALL),
         )
         for reason in _STATUSES
     },
@@ -117,7 +117,7 @@ CASES = {
             FORBIDDEN, decided("destination-forbidden", "486 Busy Here"), _said("result=refused reason=cld_blocked"),
             _said("h323_return_code=9"), _said("result=rejected cause=OUTGOING_CALL_BARRED", "480 Barred"),
         ),
-        near=(_PLAIN_403, _ALLOWED_AND_BUSY, _OTHER_BRANCH, _BILLED_CALL, decided("destination-not-in-tariff")),
+        near=(_PLAIN_403, _ALLOWED_AND_BUSY, _OTHER_BRANCH, BILLED_CALL, decided("destination-not-in-tariff")),
     ),
     "destination-not-in-tariff": Case(
         shows=(decided("destination-not-in-tariff", step="rate"), _said("result=refused reason=UNAUTHORIZED_DESTINATION")),
@@ -163,7 +163,7 @@ CASES = {
         ),
         near=(
             _UNREACHABLE.format(words="asked the billing engine, which answered", answer="503 Service Unavailable"),
-            NODES + DIAL + refused("503"), FORBIDDEN, _BILLED_CALL,
+            NODES + DIAL + refused("503"), FORBIDDEN, BILLED_CALL,
             # no answer from somebody else
             _UNREACHABLE.format(words="no answer from gw-east within 2 s", answer="503 Service Unavailable"),
         ),
@@ -179,7 +179,7 @@ CASES = {
             _UP + hang_up() + _BILLED.format(seconds=30).replace("xdr=2204 amount=0.45", "account=1") + wait(90),
         ),
         near=(
-            _BILLED_CALL, HEALTHY, HEALTHY + wait(90), FORBIDDEN, _ALLOWED_AND_BUSY,
+            BILLED_CALL, HEALTHY, HEALTHY + wait(90), FORBIDDEN, _ALLOWED_AND_BUSY,
             _UP + hang_up(),  # the xDR may come yet
             _UP + hang_up(0.4) + wait(90),  # nothing was said
             _UP + hang_up() + _BILLED.format(seconds=33) + wait(90),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from diagnosis_cases_billing import ALSO, FORBIDDEN, decided
+from diagnosis_cases_billing import ALSO, BILLED_CALL, FORBIDDEN, decided
 from diagnosis_ladders import HEALTHY, NODES, TALK, hang_up, wait
 
 from ringback.demo import recording
 from ringback.demo.copies import again, originals
 from ringback.sessions.capture.hep import SIP, decode
+from ringback.sessions.classic import classic_text
 from ringback.sessions.correlate import build_session, build_sessions
 from ringback.sessions.diagnose import CatalogueError, diagnose, load_catalogue
 from ringback.sessions.diagnose.billing_reasons import OTHER, REASONS, built_in
 from ringback.sessions.diagnose.catalogue import Catalogue
+from ringback.sessions.diagram.svg import advanced_svg, basic_svg
+from ringback.sessions.diagram.text import ladder
+from ringback.sessions.masking import masked_session
+from ringback.sessions.schemas import OpenedSession
 from ringback.sessions.story import Issue, LogLine, Mend, Session, Sighting
 from scenario import play
 
@@ -115,9 +121,42 @@ def healthy_log(session: Session) -> list[LogLine]:
     return lines
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_no_line_breaks_the_story_whatever_its_fields_say(seed: int) -> None:
+    """Every drawing, the text, the answer and the masked session are made of it, and each piece of evidence is there."""
+    dice = random.Random(seed)
+    played = play(dice.choice((FORBIDDEN, HEALTHY, BILLED_CALL)))
+    words = ["", "ringback", "edge", "101", "192.0.2.10", "0", "-1", "9" * 40, "١", "nan", "inf", "1e400", "a" * 5000,
+             "\x1b[31m", "refused", "allowed", "decision", "xdr", "request", "stop", "{caller}", "<b>", "\udcff",
+             "Billing engine"]  # fmt: skip
+    names = ["step", "result", "reason", "error_name", "h323_return_code", "engine", "asked_by", "seconds", "amount", "xdr",
+             "link_type", "link_id", "account", "i_account", "conf_id", "destination", "prefix", "charged_seconds"]  # fmt: skip
+    for _ in range(dice.randint(1, 40)):
+        fields = {name: dice.choice(words) for name in dice.sample(names, dice.randint(0, len(names)))}
+        time_us = played.sightings[0].time_us + dice.randint(-3_000_000, 60_000_000)
+        call_id = dice.choice(["a-call@acme.example", "", "another"])
+        line = LogLine(time_us, "billing", dice.choice(words), "info", dice.choice(words), call_id, fields)
+        played.logs.append(line)
+    session = build_session(played.sightings, logs=played.logs, nodes=played.nodes)
+    issues = diagnose(session, load_catalogue())
+    numbers = {entry.number for entry in session.entries}
+    lanes = {one.id for one in session.participants}
+    assert all(evidence.message in numbers for issue in issues for evidence in issue.evidence)
+    assert all({entry.source, entry.destination} <= lanes | {""} for entry in session.entries)
+    assert len(lanes) == len(session.participants)
+    assert "\x1b" not in ladder(session, 100, False, issues) + classic_text(session)
+    assert basic_svg(session, issues).startswith("<svg")
+    assert "<b>" not in advanced_svg(session, issues)
+    masked = masked_session(OpenedSession("x", session, issues), played.nodes)
+    assert [issue.mend for issue in masked.issues] == [issue.mend for issue in issues]
+    assert {entry.source for entry in masked.session.entries} <= {one.id for one in masked.session.participants} | {
+        ""
+    }
+
+
 def test_a_call_without_billing_lines_has_no_mismatch() -> None:
-    for ladder in (HEALTHY, NODES + TALK + hang_up() + wait(120)):
-        assert [issue.id for issue in told(ladder)[1]] == ["normal"]
+    for call in (HEALTHY, NODES + TALK + hang_up() + wait(120)):
+        assert [issue.id for issue in told(call)[1]] == ["normal"]
 
 
 class TestReasons:

@@ -25,7 +25,7 @@ from ringback.sessions.story import Link, LogLine, NodeInfo, Session, Sighting, 
 from ringback.sessions.trace import close_over, rivals
 
 BEFORE_US = 60_000_000  # log lines and reports of a session lie within its time and these margins
-AFTER_US = 300_000_000
+AFTER_US = 3_600_000_000  # a node that could not reach the billing engine tells it later
 MOST_MESSAGES = 20_000  # sightings of one session that are read; the rest is told
 MOST_LINES = 5_000
 READ_SECONDS = 10.0
