@@ -56,18 +56,18 @@ class History:
 
         self.customer, self.account = self._do(us, make)
 
-    def charge(self, us: int, amount: str = "1.50") -> None:
+    def charge(self, us: int, text: str = "Modem") -> None:
         self._do(
             us,
-            lambda work: service.charge(work, HOME, self.customer, Decimal(amount), "Modem", account_id=self.account),
+            lambda work: service.charge(work, HOME, self.customer, Decimal("1.5"), text, account_id=self.account),
         )
 
-    def use(self, us: int, call_id: str, called: str = "18660333777", amount: str = "0.12") -> None:
+    def use(self, us: int, call_id: str, called: str = "18660333777", seconds: int = 120) -> None:
         self._do(
             us,
             lambda work: service.post_usage(
-                work, HOME, self.account, Decimal(amount), session_key=f"{self.number} {call_id}", service="voice",
-                seconds=61, charged_seconds=120, caller=self.number, called=called, call_id=call_id,
+                work, HOME, self.account, Decimal("0.12"), session_key=f"{self.number} {call_id}", service="voice",
+                seconds=61, charged_seconds=seconds, caller=self.number, called=called, call_id=call_id,
                 rate=(1, "1866", "USA toll free"), ended_at=clock.from_us(us),
             ),
         )  # fmt: skip

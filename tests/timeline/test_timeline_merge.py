@@ -164,6 +164,29 @@ def test_a_kind_alone_is_what_all_show_of_it(place: Place, kind: Kind) -> None:
     assert ids(alone) == ids([row for row in whole if row.kind == kind])
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["charge", "CHARGE:", "(usa free)", "18660333777", "free), 60333", "120 modem", "account", "to was", "a", "60 card",
+     "mistake", "ann", "void 1", "straße", "%", "_", "\\", "(", ":", "7 was made void", "1 202"],
+)  # fmt: skip
+@pytest.mark.parametrize("role", [Role.ADMINISTRATOR, Role.READ_ONLY])
+def test_words_find_exactly_the_rows_in_which_they_are_read(place: Place, text: str, role: Role) -> None:
+    of = place.history()
+    of.charge(NOON, text="Modem, 100 % Straße")
+    of.use(NOON + SECOND, "one", seconds=1202)
+    of.use(NOON + SECOND, "two", called="4420")
+    of.void(NOON + 3 * SECOND, of.invoice(NOON + 2 * SECOND, "7"))
+    of.pay(NOON + 4 * SECOND)
+    of.call(NOON + 5 * SECOND)
+    words = tuple(text.split())
+    shown = place.page(of, role=role).rows
+    wanted = [row for row in shown if all(word.lower() in f"{row.sentence} {row.detail}".lower() for word in words)]
+    found = [
+        row for page in place.pages(of, 2, Asked(ALL.start_us, ALL.end_us, (), words), role=role) for row in page.rows
+    ]
+    assert ids(found) == ids(wanted)
+
+
 @pytest.mark.parametrize("limit", [1, 3, 50])
 def test_words_find_what_is_told_on_whichever_page(place: Place, limit: int) -> None:
     of = place.history()
@@ -180,9 +203,8 @@ def test_a_search_for_words_that_takes_too_long_says_how_far_it_came_and_goes_on
 ) -> None:
     of = place.history()
     for second in range(30):
+        of.call(NOON + second * SECOND, outcome="answered" if second % 10 else "failed")
         of.charge(NOON + second * SECOND)
-        if second % 10 == 0:
-            of.call(NOON + second * SECOND)
     monkeypatch.setattr(service, "WORDS_SECONDS", -1.0)
     monkeypatch.setattr(service, "WORDS_ROWS", 4)
     asked = Asked(NOON, NOON + HOUR, ("money", "sessions"), ("forbidden",))
@@ -246,3 +268,18 @@ def test_an_account_has_its_own_rows_and_its_customer_those_of_all(place: Place)
     rows = place.page(of, Asked(NOON, NOON + HOUR, ("money", "sessions")), account=True).rows
     assert sorted(row.what for row in rows) == ["session", "xdr"]
     assert {"invoice", "session", "xdr"} == {row.what for row in place.page(of).rows} - {"audit_record"}
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_both_databases_page_alike(engine: Engine, tmp_path: Path, limit: int) -> None:
+    events = open_store(f"sqlite:{tmp_path / 'events'}")
+    place = Place(engine, events)
+    of = place.history()
+    for second in (0, 1, 1, 2):
+        of.charge(NOON + second * SECOND)
+        of.call(NOON + second * SECOND)
+        of.void(NOON + second * SECOND, of.invoice(NOON + second * SECOND))
+    rows = [row for page in place.pages(of, limit) for row in page.rows]
+    assert ids(rows) == ids(place.page(of, limit=200).rows)
+    assert [sum(row.what == what for row in rows) for what in ("session", "invoice", "xdr")] == [4, 8, 12]
+    events.close()

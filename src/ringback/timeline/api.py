@@ -96,7 +96,7 @@ def read_account_timeline(
 
 
 def _asked(from_: str, to: str, kinds: list[Kind] | None, words: str) -> Asked:
-    start_us, end_us = moment_us(from_, "from"), moment_us(to, "to")
+    start_us, end_us = max(moment_us(from_, "from"), 0), moment_us(to, "to")
     if start_us >= end_us:
         raise QueryError("from", "the interval ends before it begins")
     return Asked(start_us, end_us, tuple(dict.fromkeys(kinds or ())), words_of(words))

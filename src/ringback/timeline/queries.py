@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, String, and_, cast, or_, select
 from sqlalchemy.orm import Session
 
 from ringback.billing.entities.models import Account, Customer
@@ -18,6 +18,9 @@ _XDR = (
     Xdr.session_key, Xdr.service, Xdr.called, Xdr.destination, Xdr.call_id, Xdr.node, Xdr.charged_seconds,
     Xdr.invoice_id, Account.charging_id,
 )  # fmt: skip
+_TEXTS = (
+    Xdr.description, Xdr.called, Xdr.destination, Xdr.service, Account.charging_id, cast(Xdr.charged_seconds, String),
+)  # fmt: skip
 
 
 def currency(session: Session, customer_id: int) -> str:
@@ -25,12 +28,15 @@ def currency(session: Session, customer_id: int) -> str:
 
 
 def xdrs(
-    session: Session, of: Subject, start: datetime, end: datetime, after: tuple[datetime, int] | None, limit: int
-) -> Sequence[Any]:
-    """Newest first by (time, id), those of one place left out that come before it."""
+    session: Session, of: Subject, start: datetime, end: datetime, after: tuple[datetime, int] | None, limit: int,
+    words: Sequence[str] = (),
+) -> Sequence[Any]:  # fmt: skip
+    """Newest first by (time, id), after a place. `words`: those in which each of them occurs, in ASCII."""
     mine = Xdr.customer_id == of.customer_id if of.account_id is None else Xdr.account_id == of.account_id
     asked = select(*_XDR).outerjoin(Account, Account.id == Xdr.account_id)
     asked = asked.where(Xdr.environment == of.environment, mine, *_within(Xdr.occurred_at, Xdr.id, start, end, after))
+    for word in words:
+        asked = asked.where(or_(*(each.icontains(word, autoescape=True) for each in _TEXTS)))
     return session.execute(asked.order_by(Xdr.occurred_at.desc(), Xdr.id.desc()).limit(limit)).all()
 
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from ringback.access.permissions import Permission
 
 Kind = Literal["sessions", "money", "changes"]
+GREATEST_US = 253_402_300_800_000_000  # the year 10000
 KINDS: dict[Kind, str] = {"sessions": "Sessions", "money": "Money", "changes": "Changes"}
 
 
@@ -71,9 +72,9 @@ class Source(Protocol):
     kind: Kind
     permission: Permission  # of who may see its rows
 
-    def rows(self, start_us: int, end_us: int, place: str, limit: int) -> Piece:
+    def rows(self, start_us: int, end_us: int, place: str, limit: int, words: Sequence[str] = ()) -> Piece:
         """The newest `limit` rows of start <= time < end that come after `place` ("" the newest of all). Fewer: there
-        are no more. Raises SourceAway."""
+        are no more. Rows that lack one of the `words` (in lower case) may be left out, the others not. Raises SourceAway."""
         ...
 
 

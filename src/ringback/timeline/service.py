@@ -21,13 +21,23 @@ from ringback.access.schemas import Principal
 from ringback.billing.entities.fields import Entity
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing, note
-from ringback.timeline.schemas import KINDS, Asked, BadPlace, Missing, Page, Row, Source, SourceAway, Subject
+from ringback.timeline.schemas import (
+    GREATEST_US,
+    KINDS,
+    Asked,
+    BadPlace,
+    Missing,
+    Page,
+    Row,
+    Source,
+    SourceAway,
+    Subject,
+)
 
 PAGE, LARGEST_PAGE = 50, 200
-WORDS_SECONDS = 1.5  # that a search for words may take in one source, before it says how far it came
+WORDS_SECONDS = 2.0  # that a search for words may take, a part in each source, before it says how far it came
 WORDS_ROWS = 500  # read at once while words are searched for
 READ = "timeline.read"
-_GREATEST_US = 1 << 56
 
 _Place = str | int | None  # of a source: after that row; before that time, of one that was away; at its end
 
@@ -39,8 +49,10 @@ class _Read:
     source: Source
     was: _Place
     rows: list[Row] = field(default_factory=list)
-    reached: _Place = None  # where the source goes on when all rows are shown
-    until_us: int | None = None  # the search for words stopped there
+    reached: _Place = ""  # where the source goes on when all rows are shown
+    until_us: int | None = None  # a search for words came there, and did not find a page yet
+    note: str = ""
+    away: str = ""  # why it could not be read
     taken: int = 0
 
 
@@ -56,25 +68,16 @@ def page(
     seal = _seal(subject, asked, named)
     if cursor:
         start_us, end_us, places = _opened(cursor, seal, places)
-    reads, notes = [], []
-    for source in named:
-        if places[source.name] is None:
-            continue
-        read = _Read(source, places[source.name])
-        try:
-            notes += _fill(read, start_us, end_us, asked.words, limit + 1)
-        except SourceAway as error:
-            missing.append(Missing(source.kind, "away", str(error)))
-            read.rows, read.reached = [], read.was if isinstance(read.was, int) else end_us
-        reads.append(read)
+    reads = [_Read(each, places[each.name]) for each in named if places[each.name] is not None]
+    _fill(reads, start_us, end_us, [word.lower() for word in asked.words], limit)
+    missing += [Missing(each.source.kind, "away", each.away) for each in reads if each.away]
+    notes = dict.fromkeys(each.note for each in reads if each.note)
     rows, until_us = _merged(reads, limit)
     goes_on = None
     if any(read.taken < len(read.rows) or read.until_us is not None for read in reads):
         after = {read.source.name: _after(read, rows) for read in reads}
         goes_on = _sealed(seal, start_us, end_us, {each.name: after.get(each.name) for each in named})
-    return Page(
-        rows, goes_on, start_us, end_us, tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(notes)), until_us
-    )  # fmt: skip
+    return Page(rows, goes_on, start_us, end_us, tuple(dict.fromkeys(missing)), tuple(notes), until_us)
 
 
 def groups(rows: Sequence[Row]) -> list[int]:
@@ -112,36 +115,47 @@ def _withheld(sources: Sequence[Source], reader: Principal) -> list[Missing]:
     ]
 
 
-def _fill(read: _Read, start_us: int, end_us: int, words: Sequence[str], limit: int) -> list[str]:
-    """Reads what a page may need; what is to be said of it. Raises SourceAway."""
-    place = read.was if isinstance(read.was, str) else ""
-    end_us = min(end_us, read.was) if isinstance(read.was, int) else end_us
-    wanted = [word.casefold() for word in words]
+def _fill(reads: Sequence[_Read], start_us: int, end_us: int, words: Sequence[str], limit: int) -> None:
+    """Reads what a page may need. Words are looked for where least was read yet, until there is a page or time is over."""
     deadline = time.monotonic() + WORDS_SECONDS
-    notes = []
-    while True:
-        asked = WORDS_ROWS if wanted else limit
-        piece = read.source.rows(start_us, end_us, place, asked)
-        notes += [piece.note] if piece.note else []
-        for row in piece.rows:
-            if _has(row, wanted):
-                read.rows.append(row)
-                if len(read.rows) == limit:
-                    read.reached = row.place
-                    return notes
-        if len(piece.rows) < asked:
-            read.reached = None
-            return notes
-        place = piece.rows[-1].place
-        if time.monotonic() > deadline:
-            read.reached, read.until_us = place, piece.rows[-1].at_us
-            return notes
+    for read in reads:
+        _read_on(read, start_us, end_us, words, limit + 1)
+    while behind := [read for read in reads if read.until_us is not None]:
+        first = max(behind, key=lambda read: read.until_us or 0)
+        until_us = first.until_us or 0
+        found = sum(row.at_us >= until_us for read in reads for row in read.rows)
+        if found > limit or time.monotonic() > deadline:
+            return
+        _read_on(first, start_us, end_us, words, limit + 1)
+
+
+def _read_on(read: _Read, start_us: int, end_us: int, words: Sequence[str], limit: int) -> None:
+    """One piece more."""
+    place = read.reached or read.was
+    end_us = min(end_us, read.was) if isinstance(read.was, int) else end_us
+    count = WORDS_ROWS if words else limit
+    try:
+        piece = read.source.rows(start_us, end_us, place if isinstance(place, str) else "", count, words)
+    except SourceAway as error:
+        read.away, read.rows, read.until_us = str(error), [], None
+        read.reached = read.was if isinstance(read.was, int) else end_us
+        return
+    read.note, read.until_us = piece.note, None
+    for row in piece.rows:
+        if _has(row, words):
+            read.rows.append(row)
+            if len(read.rows) == limit:
+                read.reached = row.place
+                return
+    read.reached = None
+    if len(piece.rows) == count:
+        read.reached, read.until_us = piece.rows[-1].place, piece.rows[-1].at_us
 
 
 def _has(row: Row, words: Sequence[str]) -> bool:
     if not words:
         return True
-    shown = f"{row.sentence} {row.detail}".casefold()
+    shown = f"{row.sentence} {row.detail}".lower()
     return all(word in shown for word in words)
 
 
@@ -187,7 +201,7 @@ def _opened(cursor: str, seal: str, named: dict[str, _Place]) -> tuple[int, int,
         if (
             was == seal
             and places.keys() == named.keys()
-            and all(type(each) is int and 0 <= each < _GREATEST_US for each in times)
+            and all(type(each) is int and 0 <= each < GREATEST_US for each in times)
             and all(each is None or isinstance(each, str | int) for each in places.values())
         ):
             return start_us, end_us, places

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -29,7 +30,7 @@ from ringback.sessions.schemas import SessionQuery, SessionRow
 from ringback.sessions.search import REMEMBERED, Cursor
 from ringback.sessions.service import SessionService
 from ringback.timeline import queries
-from ringback.timeline.schemas import BadPlace, Kind, Piece, Row, Source, SourceAway, Subject
+from ringback.timeline.schemas import GREATEST_US, BadPlace, Kind, Piece, Row, Source, SourceAway, Subject
 from ringback.web.formats import duration, number
 
 _Shape = TypeVar("_Shape")
@@ -41,6 +42,12 @@ _WORDS = {  # of xDRs whose description does not say it
     "charge": "Charge", "fee": "Fee", "tax": "Tax", "adjustment": "Adjustment", "correction": "Correction",
 }  # fmt: skip
 _MASKED_WORDS = {**_WORDS, "payment": "Payment", "refund": "Refund", "rounding": "Rounding of an invoice"}
+_ALWAYS = (
+    *_WORDS.values(),
+    "account",
+    "was charged to an unknown number s",
+)  # may stand in a row, whatever its columns
+_SIGNS = "(),:"  # that stand beside a column's text
 
 
 def sources_of(records: Engine, sessions: SessionService, reader: Principal, subject: Subject) -> list[Source]:
@@ -64,7 +71,7 @@ class Sessions:
     def __init__(self, records: Engine, sessions: SessionService, reader: Principal, subject: Subject) -> None:
         self._records, self._sessions, self._reader, self._subject = records, sessions, reader, subject
 
-    def rows(self, start_us: int, end_us: int, place: str, limit: int) -> Piece:
+    def rows(self, start_us: int, end_us: int, place: str, limit: int, words: Sequence[str] = ()) -> Piece:
         seen: dict[str, int] = {}
         if place:
             end_us, seen = _opened(place, _SeenSessions)
@@ -107,11 +114,14 @@ class Xdrs:
     def __init__(self, records: Engine, reader: Principal, subject: Subject) -> None:
         self._records, self._reader, self._subject = records, reader, subject
 
-    def rows(self, start_us: int, end_us: int, place: str, limit: int) -> Piece:
+    def rows(self, start_us: int, end_us: int, place: str, limit: int, words: Sequence[str] = ()) -> Piece:
         of = self._subject
         with reading(self._records, (of.environment,)) as session:
             self._currency = queries.currency(session, of.customer_id)
-            found = queries.xdrs(session, of, *_moments(start_us, end_us), _after(place), limit)
+            # What is masked is not searched: how long it takes would tell.
+            sought = [each.strip(_SIGNS) for each in words if each.isascii()] if self._reader.sees_personal else []
+            sought = [each for each in sought if not any(each in always.lower() for always in _ALWAYS)]
+            found = queries.xdrs(session, of, *_moments(start_us, end_us), _after(place), limit, sought)
         return Piece([self._row(each) for each in found])
 
     def _row(self, xdr: Any) -> Row:
@@ -152,7 +162,7 @@ class Invoices:
         self.name = name
         self._records, self._reader, self._subject = records, reader, subject
 
-    def rows(self, start_us: int, end_us: int, place: str, limit: int) -> Piece:
+    def rows(self, start_us: int, end_us: int, place: str, limit: int, words: Sequence[str] = ()) -> Piece:
         column: Any = Invoice.issued_at if self.name == "issued" else Invoice.voided_at
         with reading(self._records, (self._subject.environment,)) as session:
             found = queries.invoices(
@@ -190,7 +200,7 @@ class Changes:
     def __init__(self, records: Engine, reader: Principal, subject: Subject) -> None:
         self._records, self._reader, self._subject = records, reader, subject
 
-    def rows(self, start_us: int, end_us: int, place: str, limit: int) -> Piece:
+    def rows(self, start_us: int, end_us: int, place: str, limit: int, words: Sequence[str] = ()) -> Piece:
         of = self._subject
         before = _opened(place, _RecordId) if place else None
         mine = (
@@ -225,7 +235,8 @@ def _change(record: ToldRecord) -> Row:
     together = {f"root {record.root_id}", *([f"xdr {xdr}"] if xdr is not None else [])}
     if record.action in ("invoice.issued", "invoice.voided"):
         together.add(f"{record.action.removeprefix('invoice.')} {record.entity_id}")
-    why = " · ".join(each for each in (record.actor, record.reason, record.comment) if each)
+    by = f"by {record.actor}" if record.actor else ""
+    why = " · ".join(each for each in (by, record.reason, record.comment) if each)
     return Row(
         record.at_us, "changes", "audit_record", str(record.id), record.sentence, f"/audit/{record.id}", str(record.id),
         why, record.amount, record.balance_after, record.currency, root=record.root_id, together=frozenset(together),
@@ -246,7 +257,7 @@ def _after(place: str) -> tuple[datetime, int] | None:
     return clock.from_us(at_us), id_
 
 
-_Us = Annotated[int, Field(ge=0, lt=1 << 56)]
+_Us = Annotated[int, Field(ge=0, lt=GREATEST_US)]
 _Id = Annotated[int, Field(ge=0, lt=1 << 53)]
 _RecordId: TypeAdapter[int] = TypeAdapter(_Id)
 _TimeAndId: TypeAdapter[tuple[int, int]] = TypeAdapter(tuple[_Us, _Id])
