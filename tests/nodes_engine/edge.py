@@ -87,8 +87,9 @@ class Edge:
 
 
 @contextmanager
-def edge(folder: Path, billing: str, token: str, *, let_through: bool = False, **settings: str) -> Iterator[Edge]:
-    """`settings` are parameters of site.cfg; those that a machine of its own needs are set here."""
+def edge(folder: Path, billing: str, token: str, *switches: str, **settings: str) -> Iterator[Edge]:
+    """`switches` of site.cfg are turned on, `settings` are its parameters; those that a machine of its own needs are set
+    here."""
     plan = loopback()
     configuration = folder / "kamailio"
     shutil.copytree(SHIPPED, configuration)
@@ -104,8 +105,8 @@ def edge(folder: Path, billing: str, token: str, *, let_through: bool = False, *
     site = (configuration / "site.cfg").read_text()
     for name, value in settings.items():
         site = _replace(rf'(?<=#!substdef "!{name}!)[^!]*(?=!g")', value, site)
-    if let_through:
-        site = _replace("(?m)^##(?=!define LET_THROUGH$)", "#", site)
+    for switch in switches:
+        site = _replace(rf"(?m)^##(?=!define {switch}$)", "#", site)
     (configuration / "site.cfg").write_text(site)
     kept = configuration / "secrets.cfg"
     kept.write_text(_replace('(?<=#!substdef "!BILLING_TOKEN!)[^!]*(?=!g")', token, kept.read_text()))

@@ -18,8 +18,7 @@ from radius import NODE, Radius, freeradius
 from running import Server, command, serving
 
 PASSWORD = "correct-horse"
-CALLER, TOLL_FREE = "12105550100", "18660333777"
-LITTLE = "12105550101"  # an account with funds for three seconds
+CALLER, TOLL_FREE, PREMIUM = "12105550100", "18660333777", "19000333777"
 
 
 @dataclass
@@ -49,6 +48,13 @@ class Provider:
         given = {"id": number, "i_customer": self.made["customer"], "i_product": self.made["product"],
                  "service_password": PASSWORD} | more  # fmt: skip
         return self.make(number, "accounts", **given)
+
+    def prepaid(self, number: str, amount: str) -> None:
+        """An account with such funds."""
+        body = {"amount": amount, "method": "cash", "account": self.account(number, billing_model="debit")}
+        key = {"Idempotency-Key": f"top-up-{number}"}
+        paid = self.api.post(f"/customers/{self.made['customer']}/payments", json=body, headers=key)
+        assert paid.is_success, paid.text
 
     def get(self, path: str, **query: Any) -> Any:
         answer = self.api.get(path, params=query)
@@ -145,6 +151,7 @@ def provider(data: Path) -> Iterator[Provider]:
             books.make("tariff", "tariffs", name="Home", currency="USD")
             books.rate("1")
             books.rate("1866", forbidden=True)
+            books.rate("1900", forbidden=True)
             books.make("product", "products", name="Home Phone", currency="USD")
             books.make(
                 "entry",
@@ -155,11 +162,4 @@ def provider(data: Path) -> Iterator[Provider]:
             )
             books.make("customer", "customers", name="John Doe", currency="USD", credit_limit="100")
             books.account(CALLER)
-            books.account(LITTLE, billing_model="debit")
-            paid = api.post(
-                f"/customers/{books.made['customer']}/payments",
-                json={"amount": "0.03", "method": "cash", "account": books.made[LITTLE]},
-                headers={"Idempotency-Key": "little"},
-            )
-            assert paid.is_success, paid.text
             yield books

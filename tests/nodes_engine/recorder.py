@@ -6,6 +6,7 @@ It shows the wire form, and what the engine itself never does: hang, fail, answe
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Recorder:
 
 
 @contextmanager
-def recorder(port: int = 0) -> Iterator[Recorder]:
+def recorder(tls: ssl.SSLContext | None = None) -> Iterator[Recorder]:
     kept = Recorder()
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,8 +83,10 @@ def recorder(port: int = 0) -> Iterator[Recorder]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        kept.url = f"http://127.0.0.1:{server.server_port}"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        kept.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -347,9 +349,7 @@ def test_known_callers_are_let_through_where_that_is_set(tmp_path: Path) -> None
     with (
         recorder() as engine,
         collector() as hep,
-        edge(
-            tmp_path, engine.url, TOKEN, let_through=True, HEP_COLLECTOR=hep.address, LET_THROUGH_SECONDS="2"
-        ) as node,
+        edge(tmp_path, engine.url, TOKEN, "LET_THROUGH", HEP_COLLECTOR=hep.address, LET_THROUGH_SECONDS="2") as node,
     ):
         engine.answer = (200, REFUSED)
         node.refused(403)
@@ -381,3 +381,22 @@ def test_known_callers_are_let_through_where_that_is_set(tmp_path: Path) -> None
             ("start", "12105550100", False),
             ("stop", "12105550100", False),
         ]
+
+
+def test_the_engine_is_asked_over_tls_and_only_where_its_certificate_is_good(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-keyout", key, "-out", certificate, "-subj", "/CN=engine", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with recorder(tls) as engine:
+        with edge(tmp_path / "trusting", engine.url, TOKEN, "WITH_TLS", BILLING_CA=str(certificate)) as node:
+            node.answered()
+            assert engine.url.startswith("https:")
+            assert len(engine.of("authorize")) == 1
+        with edge(tmp_path / "doubting", engine.url, TOKEN, "WITH_TLS") as node:
+            node.refused(503)
+            assert len(engine.of("authorize")) == 1

@@ -6,16 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from edge import Edge
-from provider import CALLER, LITTLE, TOLL_FREE, Provider, provider
+from provider import CALLER, TOLL_FREE, Provider
 from scripts.record_demo.stage import register
 
+LITTLE = "12105550101"
+
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(60)]
-
-
-@pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    with provider(tmp_path_factory.mktemp("provider") / "data") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +53,7 @@ def test_a_wrong_password_is_refused(books: Provider, node: Edge) -> None:
 
 
 def test_a_call_ends_when_its_funds_do_and_the_next_is_refused(books: Provider, node: Edge) -> None:
+    books.prepaid(LITTLE, "0.03")
     node.caller = LITTLE
     phone = node.phone()
     phone.call()
