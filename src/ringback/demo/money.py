@@ -143,8 +143,8 @@ def _households(books: _Books) -> Iterator[Step]:
 
 def _companies(books: _Books, now: datetime) -> Iterator[Step]:
     northside, dental, third = "Northside Clinic", "Riverwalk Dental", subscriber(23).name
-    for name, many in ((_HOTEL, 16), (northside, 5), (third, 3)):
-        for day in range(70, 0, -5):
+    for name, many in ((_HOTEL, 14), (northside, 4), (third, 3)):
+        for day in range(69, 0, -7):
             moment = now - timedelta(days=day)
             yield float(day), books.calls(name, many, day, day, moment)
         for days_ago in (64.0, 34.0):

@@ -323,6 +323,7 @@ def _invoice(session: Session, writer: Principal, environment: str, row_id: int)
     waiting = queries.summary(session, customer, queries.today(session, environment), Decimal(0)).unbilled
     fields = [
         Field("collect", "Collect", Kind.FLAG, help="All that was charged and stands on no invoice."),
+        Field("issue", "Issue", Kind.FLAG, help="At once. Otherwise it is a draft, which asks for nothing yet."),
         Field("period_from", "Period from", Kind.DATE),
         Field("period_to", "Period to", Kind.DATE, help="Its last day: what was charged later is left."),
     ]
@@ -330,10 +331,7 @@ def _invoice(session: Session, writer: Principal, environment: str, row_id: int)
         fields.append(Field(f"line_{place}", f"Line {place}", Kind.TEXT, length=200))
         fields.append(Field(f"amount_{place}", f"Amount of line {place}", Kind.MONEY))
     due = f"Empty: {customer.due_days} days after it is issued."
-    fields += [
-        Field("due_on", "Due on", Kind.DATE, help=due),
-        Field("issue", "Issue", Kind.FLAG, help="At once. Otherwise it is a draft, which asks for nothing yet."),
-    ]
+    fields.append(Field("due_on", "Due on", Kind.DATE, help=due))
 
     def do(work: UnitOfWork, environment: str, values: Values) -> Effect:
         return service.draft(

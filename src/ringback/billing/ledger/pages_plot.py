@@ -17,6 +17,7 @@ WIDTH = 1000  # of the plot in its own units; it is stretched to the page
 HEIGHT = 150  # pixels
 _TOP = _BOTTOM = 10
 _TICKS = 5
+_APART = 30  # pixels between the texts of two guides
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def plot(
     guides += [
         Guide(y(value), amount(value, currency), "edge")
         for value in (high, low)
-        if value and value != shown_limit and abs(y(value) - y(Decimal(0))) > 16
+        if value and value != shown_limit and abs(y(value) - y(Decimal(0))) > _APART
     ]
     return Plot(
         line, f"{line}V{y(Decimal(0))}H0Z", y(Decimal(0)), tuple(steps), tuple(guides), _dates(first, length, zone),

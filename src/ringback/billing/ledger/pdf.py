@@ -14,7 +14,7 @@ from fpdf.enums import Align, TableBordersLayout, TextMode, WrapMode, XPos, YPos
 from ringback.billing.entities.pages_values import amount, day_text
 from ringback.billing.ledger.models import Invoice
 from ringback.billing.ledger.pages_queries import WholeInvoice
-from ringback.billing.ledger.settlement import SETTLEMENTS
+from ringback.billing.ledger.settlement import OVERDUE, SETTLEMENTS
 
 _FONT = fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf"
 _MARGIN = 20.0  # mm
@@ -119,19 +119,22 @@ class _Paper(FPDF):
         self._ink(_INK, 12)
         self._bold(f"To be paid: {self._money(whole.due)} {row.currency}", 8, align=Align.R)
         self._ink(_SOFT, 9)
-        status = SETTLEMENTS[whole.settlement] if whole.settlement else ""
+        status = SETTLEMENTS[whole.settlement]
         if whole.due > 0 and row.due_on is not None:
-            status = f"{status}. Please pay until {day_text(row.due_on)} and give the number of this invoice."
+            until = "It was due on" if whole.settlement == OVERDUE else "Please pay until"
+            status = f"{status}. {until} {day_text(row.due_on)}; give the number of this invoice."
         self.cell(0, 5, status, align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def _total(self, name: str, value: Decimal) -> None:
         self._ink(_INK, 10)
+        if self.will_page_break(20):
+            self.add_page()
         top = self.get_y()
-        self.multi_cell(
-            138, 5.6, self._say(name), align=Align.R, new_x=XPos.RIGHT, new_y=YPos.TOP, max_line_height=5.6
-        )
+        self.multi_cell(138, 5.6, self._say(name), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        below = self.get_y()
         self.set_xy(_MARGIN + 138, top)
-        self.cell(0, 5.6, self._money(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(0, 5.6, self._money(value), align=Align.R)
+        self.set_xy(_MARGIN, below)
 
     def _bold(self, text: str, height: float, x: float | None = None, align: Align = Align.L) -> None:
         if x is not None:
