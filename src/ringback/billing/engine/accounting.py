@@ -5,6 +5,7 @@ A session follows the last word: a stop without a start is rated from itself, a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from ringback.billing.engine.finding import Found, Priced, find, find_rate, node
 from ringback.billing.engine.models import CLOSED, RESERVED, STARTED, EngineSession
 from ringback.billing.engine.rating import Rate, charged_seconds, price
 from ringback.billing.engine.reasons import Refused
+from ringback.billing.engine.reserving import ELSEWHERE_S, Reservations
 from ringback.billing.engine.tokens import Caller
 from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.service import post_usage
@@ -49,10 +51,11 @@ def trail_of(caller: Caller, told: Told) -> Trail:
 
 
 def take(
-    engine: Engine, direct: Direct, statements: queries.Statements, caller: Caller, told: Told, limits: Limits,
-    actor: Actor, trail: Trail,
+    engine: Engine, direct: Direct, statements: queries.Statements, reservations: Reservations, caller: Caller, told: Told,
+    limits: Limits, actor: Actor, trail: Trail,
 ) -> Taken:  # fmt: skip
     """Raises Problem where nobody can be charged, RecordsAway, SQLAlchemyError."""
+    reservations.flush()
     _know_node(direct, statements, caller, told, trail)
 
     def advance(work: UnitOfWork, beginning: Beginning | None) -> tuple[Taken, list[Line]] | None:
@@ -66,6 +69,9 @@ def take(
 
     environments = (caller.environment,)
     done = do_changing(engine, actor, environments, partial(advance, beginning=None))
+    if done is None:
+        time.sleep(ELSEWHERE_S)
+        done = do_changing(engine, actor, environments, partial(advance, beginning=None))
     if done is None:
         beginning = _look_up(direct, statements, caller, told, trail)
         done = do_changing(engine, actor, environments, partial(advance, beginning=beginning))
@@ -101,7 +107,9 @@ def _look_up(direct: Direct, statements: queries.Statements, caller: Caller, tol
     """Raises Problem."""
     if not told.account:
         raise Problem(422, "No session of this call is known: say whose it is by account.", field="account")
-    found = find(direct, statements, caller.environment, caller.ids, told.node, told.account)
+    found = find(
+        direct, statements, caller.environment, caller.ids, told.node, told.account, told.call_id, told.direction
+    )
     if not isinstance(found, Found):
         trail.tell(told.event, f"No account and no assigned DID number is {told.account}: nobody is charged.", "error",
                    reason="account-unknown")  # fmt: skip

@@ -30,6 +30,7 @@ from ringback.billing.engine.direct import Direct, RecordsAway
 from ringback.billing.engine.documents import Answer, Asked, Told, as_json, read_asked, read_told
 from ringback.billing.engine.options import LONGEST_CALL, LONGEST_RINGING, SILENCE, SIMULTANEOUS_CALLS
 from ringback.billing.engine.queries import Statements
+from ringback.billing.engine.reserving import Reservations
 from ringback.billing.engine.tokens import Caller, Tokens
 from ringback.configuration.reader import Current
 from ringback.problem import MEDIA_TYPE, Problem
@@ -63,6 +64,8 @@ class BillingEngine:
         self._direct = Direct(engine)
         self._statements = Statements(engine)
         self._tokens = Tokens(engine)
+        self._reservations = Reservations(self._direct, self._statements)
+        self._reservations.start()
 
     @property
     def answers_at_once(self) -> bool:
@@ -71,6 +74,9 @@ class BillingEngine:
         return self._engine.dialect.name == "postgresql"
 
     def close(self) -> None:
+        self._reservations.close()
+        with suppress(RecordsAway):
+            self._reservations.flush()
         self._direct.close()
 
     def warm_up(self) -> None:
@@ -89,7 +95,7 @@ class BillingEngine:
             trail = trail_of(caller, asked)
             try:
                 limits = self._limits(caller.environment)
-                answer = authorize(self._direct, self._statements, caller, asked, limits, trail)
+                answer = authorize(self._direct, self._statements, self._reservations, caller, asked, limits, trail)
             except TokenChanged:
                 continue
             except (RecordsAway, SecretsUnavailable) as error:
@@ -109,8 +115,8 @@ class BillingEngine:
             trail = accounting.trail_of(caller, told)
             try:
                 taken = accounting.take(
-                    self._engine, self._direct, self._statements, caller, told, self._limits(caller.environment),
-                    caller.actor(visitor), trail,
+                    self._engine, self._direct, self._statements, self._reservations, caller, told,
+                    self._limits(caller.environment), caller.actor(visitor), trail,
                 )  # fmt: skip
             finally:
                 self._log.put(trail)

@@ -27,9 +27,10 @@ from ringback.billing.engine.finding import (
     now_or,
 )
 from ringback.billing.engine.models import RESERVED, STARTED
-from ringback.billing.engine.queries import NO_LIMIT, Statements, reserved
+from ringback.billing.engine.queries import Statements, reserved
 from ringback.billing.engine.rating import Rate, digits_of, max_seconds, price
 from ringback.billing.engine.reasons import ZERO_BALANCE, Refused
+from ringback.billing.engine.reserving import Reservations
 from ringback.billing.engine.tokens import Caller
 from ringback.records.secrets import unseal
 
@@ -67,14 +68,22 @@ def trail_of(caller: Caller, asked: Asked) -> Trail:
 
 
 def authorize(
-    direct: Direct, statements: Statements, caller: Caller, asked: Asked, limits: Limits, trail: Trail
+    direct: Direct,
+    statements: Statements,
+    reservations: Reservations,
+    caller: Caller,
+    asked: Asked,
+    limits: Limits,
+    trail: Trail,
 ) -> Answer:
     """Also reserves the session. Raises TokenChanged, RecordsAway."""
     found: Found | None = None
     priced: Priced | None = None
     try:
         account, how = _named(direct, statements, caller, asked, trail)
-        looked = find(direct, statements, caller.environment, caller.ids, asked.node, account)
+        looked = find(
+            direct, statements, caller.environment, caller.ids, asked.node, account, asked.call_id, asked.direction
+        )
         if looked is None or not caller.holds(looked.versions):
             raise TokenChanged
         node_id, node = _node(direct, statements, caller.environment, asked.node, looked)
@@ -96,7 +105,7 @@ def authorize(
         _tell_rate(priced, found, asked, trail)
         _check_limited(found, priced.rate, asked)
         seconds = _affordable(found, funds, priced.rate, limits.longest_call)
-        key = _reserve(direct, statements, caller, asked, found, priced, seconds, limits, at, trail)
+        key = _reserve(direct, statements, reservations, caller, asked, found, priced, seconds, limits, at, trail)
         return _allowed(found, priced, seconds, key, trail)
     except Refused as refused:
         return _refused(refused, found, priced, trail)
@@ -245,8 +254,8 @@ def _affordable(found: Found, funds: Funds, rate: Rate, longest: int) -> int:
 
 
 def _reserve(
-    direct: Direct, statements: Statements, caller: Caller, asked: Asked, found: Found, priced: Priced,
-    seconds: int, limits: Limits, at: datetime, trail: Trail,
+    direct: Direct, statements: Statements, reservations: Reservations, caller: Caller, asked: Asked, found: Found,
+    priced: Priced, seconds: int, limits: Limits, at: datetime, trail: Trail,
 ) -> str:  # fmt: skip
     """The session's key. Raises Refused where too many calls go on."""
     account, rate = found.account, priced.rate
@@ -261,26 +270,23 @@ def _reserve(
         "rate_id": rate.id, "prefix": rate.prefix, "destination": rate.destination, "price_first": rate.price_first,
         "price_next": rate.price_next, "interval_first": rate.interval_first, "interval_next": rate.interval_next,
     }  # fmt: skip
-    for number in range(MOST_SESSIONS_OF_A_CALL):
+    for number in range(found.charged_before, MOST_SESSIONS_OF_A_CALL):
         key = session_key(asked.call_id, account.id, asked.direction, number)
-        given = reserved(values | {"key": key}) | {"now": now, "limit": limit or NO_LIMIT}
-        if limit:
-            made = direct.rows_locked(statements.lock, _lock_key(account.id), statements.reserve, given)
-        else:
-            made = direct.rows(statements.reserve, given)
-        if made:
-            if limit:
-                trail.tell("limit", f"{whose} allows {limit} calls at once; this is one of them.", limit=limit)
+        if not limit:
+            reservations.put(values | {"key": key})
+            return key
+        given = reserved(values | {"key": key}) | {"now": now, "limit": limit}
+        if direct.rows_locked(statements.lock, _lock_key(account.id), statements.reserve, given):
+            trail.tell("limit", f"{whose} allows {limit} calls at once; this is one of them.", limit=limit)
             return key
         going_on, state = direct.rows(statements.standing, {
             "new_environment": caller.environment, "new_account_id": account.id, "new_key": key, "now": now,
         })[0]  # fmt: skip
         if state == STARTED:
             return key  # asked again in the middle of the call
-        if limit and going_on >= limit:
-            link = (
-                ("account", account.id) if account.simultaneous_calls is not None else ("product", found.product.id)
-            )
+        if going_on >= limit:
+            by_account = account.simultaneous_calls is not None
+            link = ("account", account.id) if by_account else ("product", found.product.id)
             calls = "1 call goes on" if going_on == 1 else f"{going_on} calls go on"
             raise Refused("too-many-simultaneous-calls", f"{calls} already; {whose} allows {limit} at once.", link)
     raise Refused(

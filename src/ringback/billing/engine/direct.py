@@ -9,11 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import ColumnCollection
+
+from ringback import clock
+from ringback.records.money import to_units
 
 PATIENCE_MS = 3000  # that a phone waits for its call
 
@@ -103,6 +108,21 @@ class Direct:
             self._forget()
             raise RecordsAway(" ".join(str(error).split())) from error
 
+    def write(self, statement: Prepared, rows: list[dict[str, Any]]) -> None:
+        """`statement` takes a row, or on PostgreSQL an array for each column. Raises RecordsAway."""
+        try:
+            connection = self._connection()
+            if self._postgresql:
+                arrays = {name: [_unit(row[name]) for row in rows] for name in rows[0]}
+                connection.execute(statement.sql, statement.parameters(arrays))
+                return
+            with self._transaction(connection):
+                given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+                connection.executemany(statement.sql, [statement.parameters(each) for each in given])
+        except self._errors as error:
+            self._forget()
+            raise RecordsAway(" ".join(str(error).split())) from error
+
     def close(self) -> None:
         with self._lock:
             for each in self._all:
@@ -160,3 +180,10 @@ class Direct:
                     self._all.remove(made)
             with suppress(Exception):
                 made.close()
+
+
+def _unit(value: Any) -> Any:
+    """As the columns hold it."""
+    if isinstance(value, Decimal):
+        return to_units(value)
+    return clock.to_us(value) if isinstance(value, datetime) else value

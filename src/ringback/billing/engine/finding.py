@@ -73,6 +73,7 @@ class Found:
     node_id: int | None
     node_active: bool
     sealed_password: str | None
+    charged_before: int  # sessions of the same call
     asked: AccountRow
     account: AccountRow
     customer: CustomerRow
@@ -100,14 +101,29 @@ class NoAccount:
     node_active: bool
 
 
-_A, _M, _C, _P = 6, 17, 28, 38  # where each entity's fields begin in a row of `queries.Statements.who`
+_A, _M, _C, _P = 7, 18, 29, 39  # where each entity's fields begin in a row of `queries.Statements.who`
 
 
 def find(
-    direct: Direct, statements: Statements, environment: str, ids: dict[str, int | None], node: str, account: str
+    direct: Direct,
+    statements: Statements,
+    environment: str,
+    ids: dict[str, int | None],
+    node: str,
+    account: str,
+    call_id: str,
+    direction: str,
 ) -> Found | NoAccount | None:
     """`account`: an account's id or a DID number. None: there is no such environment any more."""
-    given = {"environment": environment, "node": node, "account": account, "did": digits_of(account), **ids}
+    given = {
+        "environment": environment,
+        "node": node,
+        "account": account,
+        "did": digits_of(account),
+        "call_id": call_id,
+        "direction": direction,
+        **ids,
+    }
     rows = direct.rows(statements.who, given)
     if not rows:
         return None
@@ -117,7 +133,7 @@ def find(
         return NoAccount(versions, row[3], bool(row[4]))
     asked, charged = AccountRow(*row[_A:_M]), AccountRow(*row[_M:_C])
     customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:])
-    return Found(versions, row[2], row[3], bool(row[4]), row[5], asked, charged, customer, product)
+    return Found(versions, row[2], row[3], bool(row[4]), row[5], row[6], asked, charged, customer, product)
 
 
 def node_by_address(

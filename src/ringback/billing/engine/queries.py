@@ -45,7 +45,6 @@ from ringback.records.engine import UnitOfWork
 from ringback.records.tables import UtcTime
 
 MOST_ADDRESSES = 129  # an IPv6 address and every network that it lies in
-NO_LIMIT = 2_147_483_647
 
 
 def _text(name: str) -> Any:
@@ -92,6 +91,7 @@ def _who() -> Any:
             Node.id.label("node_id"),
             Node.active.label("node_active"),
             type_coerce(Account.service_password, String).label("sealed_password"),
+            _charged_before().scalar_subquery().label("charged_before"),
             *(getattr(Account, name).label(f"a_{name}") for name in _ACCOUNT_FIELDS),
             *(getattr(_master, name).label(f"m_{name}") for name in _ACCOUNT_FIELDS),
             *(getattr(Customer, name).label(f"c_{name}") for name in _CUSTOMER_FIELDS),
@@ -201,6 +201,41 @@ def _reserve(engine: Engine) -> Any:
     ).returning(EngineSession.id)
 
 
+def _reserve_many(engine: Engine) -> Any:
+    """Without a look at how many go on: of arrays on PostgreSQL, one statement for all; else of one row."""
+    table = EngineSession.__table__
+    columns = [table.c[name] for name in _RESERVED_FIELDS]
+    made: postgresql.Insert | sqlite.Insert
+    if engine.dialect.name == "postgresql":
+        kinds = {column.name: String if isinstance(column.type, String) else BigInteger for column in columns}
+        arrays = [bindparam(name, type_=postgresql.ARRAY(kind)) for name, kind in kinds.items()]
+        rows = func.unnest(*arrays).table_valued(*kinds).render_derived(name="given")
+        made = postgresql.insert(EngineSession).from_select(columns, select(*(rows.c[name] for name in kinds)))
+    else:
+        made = sqlite.insert(EngineSession).values({name: bindparam(f"new_{name}") for name in _RESERVED_FIELDS})
+    return made.on_conflict_do_update(
+        index_elements=["environment", "key"],
+        set_={name: made.excluded[name] for name in _RENEWED},
+        where=and_(EngineSession.xdr_id.is_(None), EngineSession.state != "started"),
+    )
+
+
+def _charged_before() -> Any:
+    """How often the call was charged to the account already: a Call-ID may be used again."""
+    return (
+        select(func.count())
+        .select_from(EngineSession)
+        .where(
+            EngineSession.environment == _text("environment"),
+            EngineSession.call_id == _text("call_id"),
+            EngineSession.account_id == _master.id,
+            EngineSession.direction == _text("direction"),
+            EngineSession.xdr_id.is_not(None),
+        )
+        .correlate(_master)
+    )
+
+
 def _going_on() -> Any:
     return select(func.count()).select_from(EngineSession).where(
         EngineSession.account_id == bindparam("new_account_id", type_=BigInteger),
@@ -259,6 +294,7 @@ class Statements:
         self.node_by_address = prepared(_node_by_address())
         self.standing = prepared(_standing())
         self.reserve = Prepared(_reserve(engine), None, engine)
+        self.reserve_many = Prepared(_reserve_many(engine), None, engine)
         self.lock = Prepared(select(func.pg_advisory_xact_lock(_whole("key"))), None, engine)
         token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
         owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
