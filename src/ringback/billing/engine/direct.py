@@ -27,6 +27,10 @@ class RecordsAway(Exception):
     """The database does not answer, or breaks the work off; the text says why."""
 
 
+class RowsRefused(Exception):
+    """The database takes none of the rows for the sake of one: an account of theirs is gone."""
+
+
 class Prepared:
     """A Core statement as the driver takes it. Rows are tuples, with values as the models have them."""
 
@@ -109,7 +113,7 @@ class Direct:
             raise RecordsAway(" ".join(str(error).split())) from error
 
     def write(self, statement: Prepared, rows: list[dict[str, Any]]) -> None:
-        """`statement` takes a row, or on PostgreSQL an array for each column. Raises RecordsAway."""
+        """`statement` takes a row, or on PostgreSQL an array for each column. Raises RecordsAway, RowsRefused."""
         try:
             connection = self._connection()
             if self._postgresql:
@@ -119,6 +123,8 @@ class Direct:
             with self._transaction(connection):
                 given = [{f"new_{name}": value for name, value in row.items()} for row in rows]
                 connection.executemany(statement.sql, [statement.parameters(each) for each in given])
+        except self._engine.dialect.loaded_dbapi.IntegrityError as error:
+            raise RowsRefused(" ".join(str(error).split())) from error
         except self._errors as error:
             self._forget()
             raise RecordsAway(" ".join(str(error).split())) from error

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
 from ringback.billing.engine import accounting, queries
@@ -16,54 +15,34 @@ from ringback.billing.engine.billing_log import Trail
 from ringback.changes.schemas import Actor
 from ringback.changes.service import do_changing
 from ringback.events import EventStore, EventStoreError, open_store
-from ringback.hosts.service import run_due
-from ringback.records.engine import RecordsUnavailable, UnitOfWork, do_in_unit_of_work, open_engine, reading
+from ringback.hosts.due import Due
+from ringback.records.engine import UnitOfWork, do_in_unit_of_work, reading
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings
 
-EVERY = timedelta(seconds=60)
 KEPT = timedelta(days=7)  # that a closed session is known, for what nodes send again
-_AT_MOST = timedelta(minutes=10)
 _AT_ONCE = 500
-_LEASE = "engine sessions"
 _ACTOR = Actor("system", "billing engine", "engine")
 
 _log = structlog.get_logger()
 
 
-class LostSessions:
-    """Once a minute, by one host; `run_if_due` is called now and then by each."""
+def lost_sessions(settings: Settings) -> Due:
+    """Once a minute."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._holder = f"{settings.host_name} {clock.random_token(8)}"
-        self._problem = ""
+    def close(engine: Engine) -> None:
+        with closing(open_store(settings.store_url)) as events:
+            close_lost(engine, events)
 
-    def run_if_due(self) -> bool:
-        """Whether this host did it. What fails is logged once, and tried again."""
-        problem, done = "", False
-        try:
-            engine = open_engine(self._settings.records_url)
-            try:
-                with closing(open_store(self._settings.store_url)) as events:
-                    done = run_due(
-                        engine,
-                        _LEASE,
-                        self._holder,
-                        lambda: close_lost(engine, events),
-                        every=EVERY,
-                        at_most=_AT_MOST,
-                    )
-            finally:
-                engine.dispose()
-        except (RecordsUnavailable, EventStoreError) as error:
-            problem = str(error)
-        except SQLAlchemyError as error:
-            problem = f"the records: {getattr(error, 'orig', None) or error}"
-        if problem and problem != self._problem:
-            _log.error("lost sessions were not closed", error=problem)
-        self._problem = problem
-        return done
+    return Due(
+        settings,
+        "engine sessions",
+        close,
+        every=timedelta(seconds=60),
+        at_most=timedelta(minutes=10),
+        failed="lost sessions were not closed",
+        fails=(EventStoreError,),
+    )
 
 
 def close_lost(engine: Engine, events: EventStore | None = None) -> int:

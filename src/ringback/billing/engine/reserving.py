@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from ringback.billing.engine.direct import Direct, RecordsAway
+from ringback.billing.engine.direct import Direct, RecordsAway, RowsRefused
 from ringback.billing.engine.queries import Statements
 
-PAUSE_S = 0.01  # between two batches
+PAUSE_S = 0.02  # between two batches
 BATCH = 500
 ROOM = 20_000  # that may wait while the records are away; then accounting rates calls from themselves
 RETRY_S = 0.5
@@ -81,9 +81,19 @@ class Reservations:
             some = dict(list(self._rows.items())[:BATCH])
         if not some:
             return False
-        self._direct.write(self._statements.reserve_many, list(some.values()))
+        try:
+            self._direct.write(self._statements.reserve_many, list(some.values()))
+        except RowsRefused:
+            self._write_singly(list(some.values()))
         with self._lock:
             for name, row in some.items():
                 if self._rows.get(name) is row:
                     del self._rows[name]
         return True
+
+    def _write_singly(self, rows: list[Row]) -> None:
+        for row in rows:
+            try:
+                self._direct.write(self._statements.reserve_many, [row])
+            except RowsRefused as error:
+                _log.warning("a session is not reserved", call_id=row["call_id"], problem=str(error))
