@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from audited import assert_audited
 from ringback import clock
 from ringback.billing.ledger import idempotency
-from ringback.billing.ledger.commands import Overdue
+from ringback.billing.ledger.commands import overdue
 from ringback.billing.ledger.models import Command
 from ringback.cli import app
 from ringback.composition import compose
@@ -45,7 +45,7 @@ def test_the_work_role_looks_each_hour_and_forgets_old_keys(
     invoice = till.invoice("10").invoice_id
     with unit_of_work(engine, (HOME,)) as work:
         assert idempotency.once(work, HOME, "old", "x", lambda: (200, {})) == (200, {})
-    look = Overdue(settings)
+    look = overdue(settings)
     assert look.run_if_due()
     monkeypatch.setattr(clock, "now_us", lambda: clock.to_us(start + timedelta(minutes=30)))
     assert not look.run_if_due()

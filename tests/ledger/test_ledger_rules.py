@@ -17,7 +17,11 @@ from sqlalchemy import Engine, select, update
 from audited import ANN
 from databases import SQLITE
 from ringback import clock
+from ringback.access.permissions import PERMISSIONS, Role
+from ringback.access.schemas import Principal
+from ringback.audit import service as audit
 from ringback.audit.catalogue import messages
+from ringback.audit.queries import of_customer
 from ringback.billing.entities.models import Account, Customer, Environment
 from ringback.billing.ledger import book, commands, queries, rounding, service
 from ringback.billing.ledger.errors import LedgerError, NotNow
@@ -387,6 +391,32 @@ def test_an_issued_invoice_keeps_whom_it_was_issued_to(engine: Engine) -> None:
         found = queries.invoice(session, invoice)
         assert found.details == {"name": "Jerry Price", "address": "1 Elm Street"}
         assert due_of(found) == 10
+
+
+@on_sqlite
+def test_who_may_not_see_personal_data_reads_of_amounts_alone(engine: Engine) -> None:
+    till = Till(engine, credit_limit=Decimal(10))
+    till.charge("12", till.account)
+    invoice = till.invoice(collect=True).invoice_id or 0
+    till.adjust("-3", invoice)
+    payment = till.pay("20").payment_id or 0
+    till.refund(payment, "15")
+    eve = Principal("user", "eve", (HOME,), PERMISSIONS[Role.READ_ONLY])
+    told = audit.log_of(engine, eve, of_customer(HOME, till.customer))
+    shown = repr([each for each in told.records if each.action != "created"])  # whose product bears the name here
+    for word in ("Jerry", "Price", "Modem", "Goodwill"):
+        assert word not in shown, word
+    for words in (
+        "12.00 was charged",
+        "adjusted by -3.00",
+        "15.00 of payment 1 was refunded",
+        "Credit exceeded to Active",
+    ):
+        assert words in shown, words
+    links = {each.entity_type: each.href for each in told.records}
+    assert links["invoice"] == f"/invoices/{invoice}"
+    assert links["payment"] == f"/payments/{payment}"
+    assert links["xdr"].startswith("/xdrs/")
 
 
 def test_every_action_that_is_told_has_its_sentence() -> None:
