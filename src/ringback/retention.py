@@ -24,14 +24,11 @@ from ringback.configuration.options import Harmless, Looking, Option, touches
 from ringback.configuration.reader import Current
 from ringback.configuration.shared import LOG_MAX_AGE
 from ringback.events import DAY_US, EventStore, EventStoreError, open_store
-from ringback.hosts.service import forget_gone, run_due
-from ringback.records.engine import RecordsUnavailable, open_engine
+from ringback.hosts.due import Due
+from ringback.hosts.service import forget_gone
 from ringback.sessions.options import MAX_AGE
 from ringback.settings import Settings
 from ringback.web.formats import plural, size
-
-EVERY = timedelta(hours=1)
-AT_MOST = timedelta(minutes=10)  # then the host at it is taken for dead
 
 _log = structlog.get_logger()
 
@@ -52,42 +49,25 @@ class Expiring:
     count: Callable[[Stores, int], str]
 
 
-class Retention:
-    """Hourly for each store, however many hosts look after it: they agree in the records."""
+def retention(settings: Settings, configuration: Current | None = None) -> Due:
+    """Hourly for each store. `configuration`: of the process; None asks for one's own when needed."""
+    current = configuration or Current(settings)
 
-    def __init__(self, settings: Settings, configuration: Current | None = None) -> None:
-        """`configuration`: of the process; None asks for one's own when needed."""
-        self._settings = settings
-        self._configuration = configuration or Current(settings)
-        self._holder = f"{settings.host_name} {clock.random_token(8)}"
-        self._problem = ""
-
-    def run_if_due(self) -> bool:
-        """Whether this host did it. What fails is logged, and tried again when asked again, here or elsewhere."""
-        settings, problem, done = self._settings, "", False
-        try:
-            engine = open_engine(settings.records_url)
-            try:
-                done = run_due(
-                    engine, lease_name(settings), self._holder, lambda: self._drop(engine), every=EVERY, at_most=AT_MOST
-                )  # fmt: skip
-                if done:
-                    forget_gone(engine)
-            finally:
-                engine.dispose()
-        except (EventStoreError, RecordsUnavailable, DaysUnknown, OSError) as error:
-            problem = str(error)
-        except SQLAlchemyError as error:
-            problem = f"the records: {getattr(error, 'orig', None) or error}"
-        if problem and problem != self._problem:
-            _log.error("retention failed", error=problem)
-        self._problem = problem
-        return done
-
-    def _drop(self, engine: Engine) -> None:
-        if not self._configuration.refresh():
+    def drop(engine: Engine) -> None:
+        if not current.refresh():
             raise DaysUnknown("how long things are kept cannot be read from the records")
-        drop_expired(self._settings, engine, self._configuration)
+        drop_expired(settings, engine, current)
+        forget_gone(engine)
+
+    return Due(
+        settings,
+        lease_name(settings),
+        drop,
+        every=timedelta(hours=1),
+        at_most=timedelta(minutes=10),
+        failed="retention failed",
+        fails=(EventStoreError, DaysUnknown, OSError),
+    )
 
 
 class DaysUnknown(Exception):

@@ -76,12 +76,12 @@ def run_web(settings: Settings) -> None:
 
 def run_work(settings: Settings) -> None:
     """What one host at a time has to do, until SIGTERM: now and then retention and anchors, at once copying audit records."""
-    from ringback.audit.anchors import Anchoring
+    from ringback.audit.anchors import anchoring
     from ringback.audit.relay import AuditRelay
-    from ringback.billing.engine.lost import LostSessions
-    from ringback.billing.ledger.commands import Overdue
+    from ringback.billing.engine.lost import lost_sessions
+    from ringback.billing.ledger.commands import overdue
     from ringback.configuration.reader import Current
-    from ringback.retention import Retention
+    from ringback.retention import retention
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -96,14 +96,10 @@ def run_work(settings: Settings) -> None:
 
     relay = threading.Thread(target=copy_audit, name="audit relay")
     relay.start()
-    retention, anchoring = Retention(settings, configuration), Anchoring(settings)
-    overdue = Overdue(settings)
-    lost = LostSessions(settings)
+    looks = (retention(settings, configuration), anchoring(settings), overdue(settings), lost_sessions(settings))
     while True:
-        retention.run_if_due()
-        anchoring.run_if_due()
-        overdue.run_if_due()
-        lost.run_if_due()
+        for each in looks:
+            each.run_if_due()
         if stop.wait(LOOK_SECONDS):
             relay.join()
             configuration.close()
@@ -126,7 +122,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     from ringback.listen import shared_socket
     from ringback.records.engine import open_engine
 
-    sys.setswitchinterval(0.001)  # an answer does not wait long for what else this process does
+    sys.setswitchinterval(0.0005)  # an answer does not wait long for what else this process does
     records = open_engine(settings.records_url)
     configuration = Current(settings, records, role="engine" if number == 0 else "")
     configuration.start()

@@ -28,7 +28,7 @@ from ringback.records.engine import open_engine, unit_of_work
 from ringback.records.schema import migrate
 from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
-from ringback.retention import Retention, drop_expired
+from ringback.retention import drop_expired, retention
 from ringback.sessions.ingest.logs import ingest_logs
 from ringback.settings import Settings, load_settings
 from ringback.supervisor import LONGEST_BACK_OFF, Role
@@ -140,7 +140,7 @@ def test_days_that_are_not_known_for_sure_drop_nothing(settings: Settings, recor
     configuration = Current(settings, records)
     configuration.refresh()
     with capture_logs() as logged:
-        assert not Retention(settings, configuration).run_if_due()
+        assert not retention(settings, configuration).run_if_due()
     assert logged[-1]["event"] == "retention failed"
     assert "Tasks.Log_Max_Age" in logged[-1]["error"]
     assert len(days(settings)) == 1
@@ -166,7 +166,7 @@ def age(settings: Settings, days: int) -> None:
 
 @pytest.mark.usefixtures("records")
 def test_a_store_that_cannot_be_opened_is_logged_once_and_tried_again_soon(settings: Settings) -> None:
-    broken = Retention(replace(settings, events_url="nosuch:store"))
+    broken = retention(replace(settings, events_url="nosuch:store"))
     with capture_logs() as logged:
         assert not broken.run_if_due()
         assert not broken.run_if_due()
@@ -176,9 +176,9 @@ def test_a_store_that_cannot_be_opened_is_logged_once_and_tried_again_soon(setti
 def test_each_run_asks_anew_how_long_things_are_kept(settings: Settings, records: Engine) -> None:
     fill(settings, [100])
     age(settings, days=100)
-    retention = Retention(settings, Current(settings))  # which nothing else refreshes
+    look = retention(settings, Current(settings))  # which nothing else refreshes
     keep(settings, records, Tasks__Log_Max_Age=90)
-    assert retention.run_if_due()
+    assert look.run_if_due()
     assert days(settings) == []
 
 
@@ -186,8 +186,8 @@ def test_each_run_asks_anew_how_long_things_are_kept(settings: Settings, records
 def test_one_host_an_hour_does_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many hosts at one store; each folder on a host is a store of its own."""
     shared = replace(settings, database_url=settings.records_url, events_url=f"sqlite:{settings.events_folder}")
-    first, second = Retention(replace(shared, host="a")), Retention(replace(shared, host="a"))
-    elsewhere = Retention(replace(shared, host="b"))
+    first, second = retention(replace(shared, host="a")), retention(replace(shared, host="a"))
+    elsewhere = retention(replace(shared, host="b"))
     assert [first.run_if_due(), second.run_if_due(), first.run_if_due()] == [True, False, False]
     assert elsewhere.run_if_due(), "a folder of the same path on another host is another store"
     later = clock.now_us() + 3_700_000_000
@@ -197,7 +197,7 @@ def test_one_host_an_hour_does_it(settings: Settings, monkeypatch: pytest.Monkey
 
 def test_without_records_nobody_does_it(settings: Settings) -> None:
     with capture_logs() as logged:
-        assert not Retention(replace(settings, database_url="sqlite:////proc/nowhere/records.sqlite")).run_if_due()
+        assert not retention(replace(settings, database_url="sqlite:////proc/nowhere/records.sqlite")).run_if_due()
     assert [line["event"] for line in logged] == ["retention failed"]
 
 

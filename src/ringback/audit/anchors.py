@@ -6,51 +6,29 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from ringback import clock
 from ringback.audit.keys import AuditKeys, AuditKeyUnavailable, signing_keys
 from ringback.audit.models import AuditAnchor, AuditChain
-from ringback.hosts.service import run_due
-from ringback.records.engine import RecordsUnavailable, UnitOfWork, do_in_unit_of_work, open_engine
+from ringback.hosts.due import Due
+from ringback.records.engine import UnitOfWork, do_in_unit_of_work
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings
-
-EVERY = timedelta(days=1)
-_LEASE = "audit anchors"
-_AT_MOST = timedelta(minutes=5)
 
 _log = structlog.get_logger()
 
 
-class Anchoring:
-    """Once a day for all chains, by one host; `run_if_due` is called now and then by each."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._holder = f"{settings.host_name} {clock.random_token(8)}"
-        self._problem = ""
-
-    def run_if_due(self) -> bool:
-        """Whether this host did it. What fails is logged once, and tried again."""
-        problem, done = "", False
-        try:
-            keys = signing_keys(self._settings.audit_key_file)
-            engine = open_engine(self._settings.records_url)
-            try:
-                done = run_due(
-                    engine, _LEASE, self._holder, lambda: add_anchors(engine, keys), every=EVERY, at_most=_AT_MOST
-                )
-            finally:
-                engine.dispose()
-        except (AuditKeyUnavailable, RecordsUnavailable) as error:
-            problem = str(error)
-        except SQLAlchemyError as error:
-            problem = f"the records: {getattr(error, 'orig', None) or error}"
-        if problem and problem != self._problem:
-            _log.error("the audit log was not anchored", error=problem)
-        self._problem = problem
-        return done
+def anchoring(settings: Settings) -> Due:
+    """Once a day for all chains."""
+    return Due(
+        settings,
+        "audit anchors",
+        lambda engine: add_anchors(engine, signing_keys(settings.audit_key_file)),
+        every=timedelta(days=1),
+        at_most=timedelta(minutes=5),
+        failed="the audit log was not anchored",
+        fails=(AuditKeyUnavailable,),
+    )
 
 
 def add_anchors(engine: Engine, keys: AuditKeys) -> list[AuditAnchor]:

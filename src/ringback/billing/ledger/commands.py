@@ -9,9 +9,7 @@ from functools import partial
 import orjson
 import structlog
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from ringback import clock
 from ringback.billing.entities.models import Environment
 from ringback.billing.entities.values import plain
 from ringback.billing.ledger import queries
@@ -19,46 +17,28 @@ from ringback.billing.ledger.idempotency import forget
 from ringback.billing.ledger.service import notice_overdue
 from ringback.changes.schemas import Actor
 from ringback.changes.service import do_changing
-from ringback.hosts.service import run_due
-from ringback.records.engine import RecordsUnavailable, UnitOfWork, open_engine, reading
+from ringback.hosts.due import Due
+from ringback.records.engine import UnitOfWork, reading
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import Settings
 
-EVERY = timedelta(hours=1)  # days end at another hour in each environment
-AT_MOST = timedelta(minutes=30)
 _AT_ONCE = 100
-_LEASE = "overdue invoices"
 _TASK = Actor("task", "overdue handling", "task")
 
 Say = Callable[[str], None]
 _log = structlog.get_logger()
 
 
-class Overdue:
-    """Hourly, by one host; `run_if_due` is called now and then by each."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._holder = f"{settings.host_name} {clock.random_token(8)}"
-        self._problem = ""
-
-    def run_if_due(self) -> bool:
-        """Whether this host did it. What fails is logged once, and tried again."""
-        problem, done = "", False
-        try:
-            engine = open_engine(self._settings.records_url)
-            try:
-                done = run_due(engine, _LEASE, self._holder, lambda: _look(engine), every=EVERY, at_most=AT_MOST)
-            finally:
-                engine.dispose()
-        except RecordsUnavailable as error:
-            problem = str(error)
-        except SQLAlchemyError as error:
-            problem = f"the records: {getattr(error, 'orig', None) or error}"
-        if problem and problem != self._problem:
-            _log.error("nobody looked for overdue invoices", error=problem)
-        self._problem = problem
-        return done
+def overdue(settings: Settings) -> Due:
+    """Hourly: days end at another hour in each environment."""
+    return Due(
+        settings,
+        "overdue invoices",
+        _look,
+        every=timedelta(hours=1),
+        at_most=timedelta(minutes=30),
+        failed="nobody looked for overdue invoices",
+    )
 
 
 def notice(engine: Engine, actor: Actor, wanted: Sequence[str] = ()) -> dict[str, int]:
