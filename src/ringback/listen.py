@@ -92,20 +92,25 @@ def _enlarge(made: socket.socket) -> None:
 
 def _bind(endpoint: Endpoint, kind: socket.SocketKind, *, shared: bool = False) -> socket.socket:
     ipv6 = isinstance(ip_address(endpoint.host), IPv6Address)
-    made = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
+    stream = kind is socket.SOCK_STREAM
+    made = socket.socket(
+        socket.AF_INET6 if ipv6 else socket.AF_INET,
+        kind,
+        socket.IPPROTO_TCP if stream else 0,  # named, or asyncio does not know what it may send without delay
+    )
     try:
-        if kind is socket.SOCK_STREAM:
+        if stream:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if shared:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         else:
             _enlarge(made)
         made.bind((endpoint.host, endpoint.port))
-        if kind is socket.SOCK_STREAM:
+        if stream:
             made.listen(_BACKLOG)
     except OSError as error:
         made.close()
-        transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
+        transport = "TCP" if stream else "UDP"
         raise ListenError(
             f"cannot listen on {transport} {endpoint}: {error.strerror or error}. "
             "Stop what uses it, or choose another address (port 0 picks a free one)."
