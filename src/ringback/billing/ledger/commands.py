@@ -1,4 +1,4 @@
-"""What `ringback billing` does on a terminal, and the work role each day: look which invoices are past their date."""
+"""What `ringback billing` does on a terminal, and the work role each hour: look which invoices are past their date."""
 
 from __future__ import annotations
 
