@@ -413,6 +413,7 @@ def test_a_payment_in_three_steps(clerk: Console, money: Money) -> None:
     assert 'href="/audit/' in told
     other = clerk.post(path, {**sent, "amount": "7", "step": "do"}, 409).text
     assert "used already" in shown(other)
+    assert "Begin anew" in shown(other)
     assert money.balance() == 40
 
 

@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
 from ringback.access.dependencies import CurrentActor, Records, may
+from ringback.access.masking import mask
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.billing.entities.fields import Field, Kind
@@ -104,7 +105,7 @@ class ActPage:
     lines: list[EffectLine] = field(default_factory=list)
     seen: str = ""  # digest of the effect that is shown
     refusal: str = ""
-    link: Link | None = None
+    anew: bool = False  # a form of its own may do it
 
 
 class _Changed(Exception):
@@ -160,9 +161,7 @@ def _endpoints(make: _Make) -> tuple[Callable[..., Response], Callable[..., Resp
             if done is not None:
                 if done.fingerprint == asked and text_field(posted, "step") == "do":
                     return _done(act, key, None)
-                return _refused(
-                    request, page, "This form was used already, for something else: nothing was done now."
-                )
+                return _used(request, page)
             _with_inputs(request, session, writer, page, texts)
             values = _read(session, request, environment, page, texts)
         if page.errors or text_field(posted, "step") == "edit":
@@ -186,8 +185,10 @@ def _endpoints(make: _Make) -> tuple[Callable[..., Response], Callable[..., Resp
             page.errors[wrong.field] = str(wrong)
             _tell_errors(page)
             return _answer(request, page, 422)
-        except (NotNow, KeyReused) as refused:
+        except NotNow as refused:
             return _refused(request, page, str(refused))
+        except KeyReused:
+            return _used(request, page)
         return _effect(request, writer, page, texts, effect)
 
     return form_page, act_page
@@ -207,6 +208,8 @@ def done_page(
             told = command.answer["told"]
             record = last_record(session, environment, told[0], told[1])
         title = Writing(session, writer).title(TYPES["customer"], customer)
+    if not writer.sees_personal:  # whoever did it may have seen more
+        effect["accounts"] = [each | {"id": mask(each["id"], "number")} for each in effect["accounts"]]
     links = []
     if effect["i_payment"]:
         links.append(Link(f"Payment {effect['i_payment']}", f"/payments/{effect['i_payment']}"))
@@ -559,6 +562,11 @@ def _effect(
 def _refused(request: Request, page: ActPage, why: str) -> Response:
     page.step, page.refusal = "refused", why
     return _answer(request, page, 409)
+
+
+def _used(request: Request, page: ActPage) -> Response:
+    page.anew = True
+    return _refused(request, page, "This form was used already, for something else: nothing was done now.")
 
 
 def _answer(request: Request, page: ActPage, status: int = 200) -> Response:
