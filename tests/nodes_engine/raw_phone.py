@@ -69,12 +69,18 @@ class RawPhone:
         while True:
             text = self._socket.recv(65535).decode(errors="surrogateescape")
             response = Response(int(text[8:11]), text[12 : text.index("\r\n")], text)
-            if response.code >= 200 and response.header("CSeq").startswith(f"{self._cseq} "):
+            cseq, method = response.header("CSeq").split()
+            if response.code >= 200 and int(cseq) == self._cseq and method != "CANCEL":
                 break
         if response.code >= 300 and response.header("CSeq").endswith("INVITE"):
             self._send(f"ACK {self._uri} SIP/2.0", *self._request[1:], f"To: {response.header('To')}",
                        f"CSeq: {self._cseq} ACK")  # fmt: skip
         return response
+
+    def cancel(self) -> None:
+        """Of the INVITE sent last."""
+        self._send(f"CANCEL {self._uri} SIP/2.0", *self._request[1:], f"To: <{self._uri}>",
+                   f"CSeq: {self._cseq} CANCEL")  # fmt: skip
 
     def request(self, method: str) -> Response:
         self.ask(method=method)

@@ -140,6 +140,26 @@ def test_a_cancelled_call_is_told_to_have_ended(running: Running) -> None:
     assert [(one["event"], one["seconds"]) for one in running.engine.reports(phone.call_id)] == [("stop", 0)]
 
 
+def test_a_call_that_is_cancelled_while_the_engine_thinks_goes_nowhere(running: Running) -> None:
+    running.engine.delay_s = 0.6
+    with RawPhone(running.edge.plan.phone(2), running.edge.plan.edge) as phone:
+        phone.ask(phone.answer(phone.invite()))
+        time.sleep(0.2)
+        phone.cancel()
+        assert phone.final().code == 487
+        assert [one["event"] for one in running.engine.reports(phone.call_id)] == ["stop"]
+        sent = [one.payload for one in running.hep.packets if one.payload.startswith(b"INVITE ")]
+        assert not [one for one in sent if b"Record-Route" in one and phone.call_id.encode() in one]
+
+
+def test_the_id_that_joins_legs_is_passed_on(running: Running) -> None:
+    running.engine.answer = (200, REFUSED)
+    joins = "h323-conf-id: 8F0BC7A4 11D811DC 8A45B4F3 C5C5B4F3"
+    with RawPhone(running.edge.plan.phone(2), running.edge.plan.edge) as phone:
+        assert phone.invite(joins, phone.answer(phone.invite())).code == 403
+    assert running.engine.of("authorize")[0]["conf_id"] == "8F0BC7A4 11D811DC 8A45B4F3 C5C5B4F3"
+
+
 def test_a_call_is_ended_at_its_limit_also_where_a_reinvite_comes(running: Running) -> None:
     running.engine.answer = (200, ALLOWED | {"max_seconds": 3})
     phone = running.edge.phone()
