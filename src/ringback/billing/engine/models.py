@@ -14,7 +14,7 @@ from ringback.records.tables import Id, InEnvironment, Record, UtcTime
 
 RESERVED, STARTED, CLOSED = "reserved", "started", "closed"
 PRICED = ("rate_id", "prefix", "destination", "price_first", "price_next", "interval_first", "interval_next")
-_OPEN = "state <> 'closed'"
+_OPEN = "ended_at IS NULL"
 
 
 class EngineSession(InEnvironment, Record):

@@ -16,7 +16,6 @@ from sqlalchemy import (
     delete,
     func,
     literal,
-    literal_column,
     or_,
     select,
     type_coerce,
@@ -125,7 +124,7 @@ def _rates() -> Any:
         .subquery("added")
     )
     begins = [_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]
-    products = select(literal_column("-1").label("priority"), product.label("product_id")).union_all(
+    products = select(literal(-1).label("priority"), product.label("product_id")).union_all(
         select(add_ons.c.priority, add_ons.c.product_id)
     ).subquery("theirs")  # fmt: skip
     return (
@@ -185,15 +184,17 @@ _RENEWED = (
 )  # fmt: skip -- where the same call asks again
 
 
+def _column(name: str) -> Any:
+    return getattr(EngineSession, name)
+
+
 def _reserve(engine: Engine) -> Any:
     """A row where the session was reserved; none where too many go on, or this one was charged already."""
-    table = EngineSession.__table__
-    columns = [table.c[name] for name in _RESERVED_FIELDS]
-    values: list[Any] = [bindparam(f"new_{column.name}", type_=column.type).label(column.name) for column in columns]
+    values: list[Any] = [bindparam(f"new_{name}", type_=_column(name).type).label(name) for name in _RESERVED_FIELDS]
     others = _going_on()
     rows = select(*values).where(others.scalar_subquery() < bindparam("limit", type_=BigInteger))
     insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    made = insert(EngineSession).from_select(columns, rows)
+    made = insert(EngineSession).from_select(_RESERVED_FIELDS, rows)
     return made.on_conflict_do_update(
         index_elements=["environment", "key"],
         set_={name: made.excluded[name] for name in _RENEWED},
@@ -203,14 +204,14 @@ def _reserve(engine: Engine) -> Any:
 
 def _reserve_many(engine: Engine) -> Any:
     """Without a look at how many go on: of arrays on PostgreSQL, one statement for all; else of one row."""
-    table = EngineSession.__table__
-    columns = [table.c[name] for name in _RESERVED_FIELDS]
     made: postgresql.Insert | sqlite.Insert
     if engine.dialect.name == "postgresql":
-        kinds = {column.name: String if isinstance(column.type, String) else BigInteger for column in columns}
+        kinds = {name: String if isinstance(_column(name).type, String) else BigInteger for name in _RESERVED_FIELDS}
         arrays = [bindparam(name, type_=postgresql.ARRAY(kind)) for name, kind in kinds.items()]
         rows = func.unnest(*arrays).table_valued(*kinds).render_derived(name="given")
-        made = postgresql.insert(EngineSession).from_select(columns, select(*(rows.c[name] for name in kinds)))
+        made = postgresql.insert(EngineSession).from_select(
+            _RESERVED_FIELDS, select(*(rows.c[name] for name in kinds))
+        )
     else:
         made = sqlite.insert(EngineSession).values({name: bindparam(f"new_{name}") for name in _RESERVED_FIELDS})
     return made.on_conflict_do_update(
@@ -239,7 +240,7 @@ def _charged_before() -> Any:
 def _going_on() -> Any:
     return select(func.count()).select_from(EngineSession).where(
         EngineSession.account_id == bindparam("new_account_id", type_=BigInteger),
-        EngineSession.state != literal_column(f"'{CLOSED}'"),  # as the index says it
+        EngineSession.ended_at.is_(None),  # as the index says it
         EngineSession.lapses_at > bindparam("now", type_=UtcTime),
         EngineSession.key != bindparam("new_key", type_=String),
     )  # fmt: skip

@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("environment", "key", name=op.f("uq_engine_sessions_environment_key")),
     )
     op.create_index("ix_engine_sessions_call", "engine_sessions", ["environment", "call_id"])
-    open_ = sa.text("state <> 'closed'")
+    open_ = sa.text("ended_at IS NULL")
     op.create_index(
         "ix_engine_sessions_open", "engine_sessions", ["account_id"], sqlite_where=open_, postgresql_where=open_
     )
