@@ -50,7 +50,7 @@ class RawPhone:
         self.ask(*headers, caller=caller)
         return self.final()
 
-    def ask(self, *headers: str, caller: str = "", method: str = "INVITE") -> None:
+    def ask(self, *headers: str, caller: str = "", method: str = "INVITE", to_tag: str = "") -> None:
         """An INVITE, or another request; `final` waits for what comes of it."""
         self._cseq += 1
         me = "{}:{}".format(*self._socket.getsockname())
@@ -61,7 +61,7 @@ class RawPhone:
             f"Call-ID: {self.call_id}",
             "Max-Forwards: 70",
         ]
-        self._send(*self._request, f"To: <{self._uri}>", f"CSeq: {self._cseq} {method}",
+        self._send(*self._request, f"To: <{self._uri}>{to_tag and f';tag={to_tag}'}", f"CSeq: {self._cseq} {method}",
                    f"Contact: <sip:{self.number}@{me}>", *headers)  # fmt: skip
 
     def final(self) -> Response:

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,17 +180,22 @@ def test_a_call_is_ended_at_its_limit_also_where_a_reinvite_comes(running: Runni
     assert "the call reached its limit of 3 s and is ended" in running.hep.lines(phone.call_id, at_least=2)
 
 
-def test_who_is_known_by_address_sends_no_credentials(running: Running) -> None:
-    phone = running.edge.phone(index=1)
+def _call_by_address(edge: Edge) -> Side:
+    phone = edge.phone(index=1)
     phone.call(challenged=False)
     phone.answered()
     phone.hang_up()
-    gateway = running.edge.gateway(phone)
+    gateway = edge.gateway(phone)
     gateway.peer_cseq = 1
     gateway.rings(0.1)
     gateway.answers(0.1)
     gateway.is_hung_up()
-    running.edge.play(phone, gateway)
+    edge.play(phone, gateway)
+    return phone
+
+
+def test_who_is_known_by_address_sends_no_credentials(running: Running) -> None:
+    phone = _call_by_address(running.edge)
     (asked,) = running.engine.of("authorize")
     assert asked["ip"] == running.edge.plan.phone(1)
     assert not {"authorization", "method"} & set(asked)
@@ -229,6 +234,26 @@ def test_a_registered_phone_is_asked_about_and_gets_calls_from_the_next_hop(runn
     called.is_hung_up()
     running.edge.play(gateway, called)
     assert len(running.engine.asked) == 2, "a call that comes in is nobody's to pay for here"
+
+
+def test_nobody_registers_the_number_of_somebody_else(running: Running) -> None:
+    phone = running.edge.phone()
+    phone.me = replace(phone.me, number="12105550199")
+    register(phone, 600)
+    phone.expect(401, challenge=True)
+    register(phone, 600, credentials=True)
+    phone.expect(403)
+    phone._steps = [step.replace("username=12105550199", f"username={running.edge.caller}") for step in phone._steps]
+    running.edge.play(phone)
+    assert running.engine.asked == []
+
+
+def test_a_tag_is_no_way_past_the_engine(running: Running) -> None:
+    with RawPhone(running.edge.plan.phone(2), running.edge.plan.edge) as phone:
+        phone.ask(f"Route: <sip:{running.edge.plan.edge};lr>", to_tag="made-up")
+        assert phone.final().code == 481
+    sent = [one.payload for one in running.hep.packets if one.payload.startswith(b"INVITE ")]
+    assert sum(phone.call_id.encode() in one for one in sent) == 1  # as it came
 
 
 def test_an_engine_that_fails_refuses_calls_with_503(running: Running) -> None:
@@ -380,6 +405,14 @@ def test_known_callers_are_let_through_where_that_is_set(tmp_path: Path) -> None
         node.answered()
         engine.answer, engine.report_answer = (503, {}), (503, {})
         node.refused(503, index=4)  # the same user, from elsewhere
+        trunk = node.phone(index=1)
+        trunk.call(challenged=False)
+        trunk.refused(503)
+        node.play(trunk)
+        engine.answer = (200, ALLOWED | {"account": "trunk-1"})
+        _call_by_address(node)
+        engine.answer = (503, {})
+        by_address = _call_by_address(node)
 
         phone = node.phone()
         phone.call()
@@ -396,6 +429,7 @@ def test_known_callers_are_let_through_where_that_is_set(tmp_path: Path) -> None
 
         engine.asked.clear()
         engine.report_answer = (200, {})
+        assert {one["account"] for one in engine.reports(by_address.call_id)} == {"trunk-1"}
         told = [one for one in engine.reports(phone.call_id) if one["event"] != "interim"]
         assert [(one["event"], one["account"], "session" in one) for one in told] == [
             ("start", "12105550100", False),
