@@ -82,6 +82,7 @@ def run_work(settings: Settings) -> None:
     from ringback.billing.ledger.commands import overdue
     from ringback.configuration.reader import Current
     from ringback.retention import retention
+    from ringback.sessions.ownership import models as _rules  # noqa: F401 -- of them too it is copied what is personal
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 from audited import ANN, jerry_price, records
 from databases import at_once
 from ringback import clock
+from ringback.access.models import User
 from ringback.audit import relay
 from ringback.audit.models import AuditChain, AuditCopy, AuditRecord
 from ringback.audit.relay import AuditRelay, Lag, lag, rebuild, record_of, store_name
@@ -31,7 +32,9 @@ from ringback.changes.service import changing, note
 from ringback.events import DAY_US, AuditQuery, AuditRow, EventStore, StoreAway, WriteRefused, open_store
 from ringback.hosts.models import Lease
 from ringback.records.engine import reading, unit_of_work
+from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
+from ringback.sessions.ownership.models import TrafficRule
 from ringback.settings import Settings, load_settings
 
 EVER = AuditQuery(("default", "acme"), 0, 1 << 52)
@@ -92,6 +95,42 @@ def test_records_are_copied_as_they_are(engine: Engine, settings: Settings, rela
     product = next(row for row in rows if row.entity_type == "product")
     assert not product.personal
     assert copied(settings, replace(EVER, names="jerry pri*", entity_types=("account",))) == [made]
+
+
+def people_and_rules(engine: Engine) -> None:
+    """Changes of what has no pages of entities: half of them are of personal data."""
+    with changing(engine, ANN, EVERYWHERE) as work:
+        user = User(name="nora", role="noc", created_at=clock.now())
+        rule = TrafficRule(
+            position=1, kind="node", value="edge", target="default", senders="192.0.2.10", changed_at=clock.now()
+        )
+        work.add_all([user, rule])
+    for row, changes in (
+        (user, {"email": "nora@example.net"}), (user, {"role": "billing"}), (rule, {"senders": "192.0.2.11"}),
+        (rule, {"target": "acme"}),
+    ):  # fmt: skip
+        with changing(engine, ANN, EVERYWHERE) as work:
+            found = work.get_one(type(row), row.id)
+            for name, value in changes.items():
+                setattr(found, name, value)
+
+
+PERSONAL = [("traffic_rule", "created"), ("user", "changed"), ("traffic_rule", "changed")]  # of people_and_rules
+
+
+def personal_of(settings: Settings) -> list[tuple[str, str]]:
+    """In the order in which they were written."""
+    rows = copied(settings, AuditQuery((INSTALLATION,), 0, 1 << 52, personal=True))
+    assert len(copied(settings, AuditQuery((INSTALLATION,), 0, 1 << 52, personal=False))) == 3
+    return [(row.entity_type, row.action) for row in reversed(rows)]
+
+
+def test_what_is_personal_of_people_and_rules_of_traffic_is_found(
+    engine: Engine, settings: Settings, relayed: AuditRelay
+) -> None:
+    people_and_rules(engine)
+    assert relayed.step()
+    assert personal_of(settings) == PERSONAL
 
 
 def test_each_chain_is_copied_to_its_end_in_turn(
@@ -374,6 +413,7 @@ def test_a_rebuild_anew_drops_what_the_records_do_not_know(
 
 def test_one_command_rebuilds(engine: Engine, settings: Settings, records_url: str) -> None:
     add(engine, 4)
+    people_and_rules(engine)
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -385,9 +425,10 @@ def test_one_command_rebuilds(engine: Engine, settings: Settings, records_url: s
         )
 
     done = run()
-    assert (done.returncode, done.stdout, done.stderr) == (0, "4 audit records copied to the event store.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "10 audit records copied to the event store.\n", "")
     assert seqs(settings) == [1, 2, 3, 4]
+    assert personal_of(settings) == PERSONAL, "told by a process that imports little"
     refused = run("--since", "2026-13-01")
     assert (refused.returncode, "is no day" in refused.stderr) == (2, True)
     assert "leave out one of them" in run("--since", "2026-01-01", "--anew").stderr
-    assert run("--anew").stdout == "4 audit records copied to the event store.\n"
+    assert run("--anew").stdout == "10 audit records copied to the event store.\n"

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import orjson
@@ -25,8 +24,9 @@ from sqlalchemy.orm import Session
 
 from ringback import clock
 from ringback.audit.models import AuditChain, AuditCopy, AuditRecord
+from ringback.audit.personal import personal_properties
 from ringback.audit.writer import COLUMNS
-from ringback.billing.entities.models import TYPES, Account, Customer
+from ringback.billing.entities.models import Account, Customer
 from ringback.changes.schemas import READ
 from ringback.events import (
     DAY_US,
@@ -364,15 +364,9 @@ def _row(found: Row[Any], customers: dict[int | None, str], accounts: dict[int |
         currency=found.currency,
         message_key=f"{found.entity_type}.{found.action}",
         body=orjson.dumps(values).decode(),
-        personal=found.action.rpartition(".")[2] == READ or not _personal(found.entity_type).isdisjoint(properties),
+        personal=found.action.rpartition(".")[2] == READ
+        or not personal_properties(found.entity_type).isdisjoint(properties),
     )
-
-
-@cache
-def _personal(entity_type: str) -> frozenset[str]:
-    """Properties of the type that are personal data."""
-    described = TYPES.get(entity_type)
-    return frozenset(field.name for field in described.fields if field.personal) if described else frozenset()
 
 
 def _places(session: Session, name: str) -> list[tuple[AuditChain, AuditCopy | None]]:

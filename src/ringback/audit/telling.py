@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import orjson
 from sqlalchemy import literal, select
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Session
 
 from ringback import clock
 from ringback.access.masking import Kind as Mask
@@ -24,6 +24,7 @@ from ringback.access.schemas import Principal
 from ringback.audit import catalogue
 from ringback.audit.catalogue import Message
 from ringback.audit.models import AuditRecord
+from ringback.audit.personal import is_named_personally, personal_properties
 from ringback.billing.entities.fields import EntityType, Field, Kind
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_values import aligned, decimals, exponent, in_sentence
@@ -31,7 +32,7 @@ from ringback.billing.entities.personal import masked
 from ringback.billing.ledger.schemas import LEDGER_PATHS, TOLD_FIELDS
 from ringback.changes.schemas import SECRET, Json
 from ringback.records.money import from_units
-from ringback.records.tables import INSTALLATION, Record
+from ringback.records.tables import INSTALLATION
 
 _PARTS = 3  # properties that a sentence names, before it counts the others
 _MOST_GONE = 50  # entities that are deleted whose last names are looked for
@@ -291,7 +292,7 @@ class Telling:
         field = _field(entity_type, name)
         if field is not None:
             return cast("Json", masked(field, value)) if field.personal else value
-        if name not in _personal_columns(entity_type):
+        if name not in personal_properties(entity_type):
             return value
         return mask(str(value), "email" if name == "email" else "name")
 
@@ -365,7 +366,7 @@ class Telling:
         if self._sees_personal:
             return name
         described = TYPES.get(entity_type)
-        if described is None and _is_named_personally(entity_type):
+        if described is None and is_named_personally(entity_type):
             return mask(name, "name")
         title = _field(entity_type, described.about.title) if described else None
         if described is None or title is None or not title.personal or name == described.about.plural:
@@ -452,27 +453,6 @@ def _field(entity_type: str, name: str) -> Field | None:
     described = TYPES.get(entity_type)
     fields = (*(described.fields if described else ()), *TOLD_FIELDS.get(entity_type, ()))
     return next((field for field in fields if field.name == name), None)
-
-
-@cache
-def _personal_columns(entity_type: str) -> frozenset[str]:
-    """Of what is tracked and no entity with pages, such as people."""
-    return frozenset(
-        prop.key
-        for mapper in _mappers(entity_type)
-        for prop in mapper.column_attrs
-        if prop.columns[0].info.get("personal")
-    )
-
-
-@cache
-def _is_named_personally(entity_type: str) -> bool:
-    """Whether what is no entity with pages is called by personal data, as rules of traffic are."""
-    return any(mapper.class_.__named_personally__ for mapper in _mappers(entity_type))
-
-
-def _mappers(entity_type: str) -> list[Mapper[Any]]:
-    return [each for each in Record.registry.mappers if getattr(each.class_, "__entity__", "") == entity_type]
 
 
 def _money(units: int | None) -> Decimal | None:

@@ -105,6 +105,7 @@ def audit_rebuild(
     from ringback.audit.relay import rebuild
     from ringback.events import EventStoreError
     from ringback.records.engine import reason
+    from ringback.sessions.ownership import models as _rules  # noqa: F401 -- of them too it is copied what is personal
 
     since_us = clock.to_us(datetime(first.year, first.month, first.day, tzinfo=UTC)) if first else 0
     settings = settings_of(data)
