@@ -310,7 +310,7 @@ def _lock_key(account_id: int) -> int:
 def _allowed(found: Found, priced: Priced, seconds: int, key: str, trail: Trail) -> Answer:
     text = f"The call is allowed for {seconds} s at most."
     trail.decide(text, result="allowed", max_seconds=seconds, sip_code=200, h323_return_code=0, session=key)
-    return Answer.model_construct(
+    return Answer(
         allowed=True, session=key, account=found.account.charging_id, i_account=found.account.id,
         i_customer=found.customer.id, currency=found.customer.currency, max_seconds=seconds,
         rate=rate_document(priced.rate), reason="", text=text, sip_code=200, sip_reason="OK", h323_return_code=0,
@@ -322,7 +322,7 @@ def _registered(found: Found, trail: Trail) -> Answer:
     """A phone may: nothing is rated or reserved."""
     text = "The registration is allowed."
     trail.decide(text, result="allowed", sip_code=200, h323_return_code=0)
-    return Answer.model_construct(
+    return Answer(
         allowed=True, session=None, account=found.account.charging_id, i_account=found.account.id,
         i_customer=found.customer.id, currency=found.customer.currency, max_seconds=0, rate=None, reason="", text=text,
         sip_code=200, sip_reason="OK", h323_return_code=0, error_name="",
@@ -336,11 +336,11 @@ def _refused(refused: Refused, found: Found | None, priced: Priced | None, trail
         sip_code=reason.sip_code, h323_return_code=refused.h323_return_code, error_name=reason.error_name,
         link_type=link and link[0], link_id=link and link[1],
     )  # fmt: skip
-    return Answer.model_construct(
+    return Answer(
         allowed=False, session=None, account=found.account.charging_id if found else trail.account,
-        i_account=found and found.account.id, i_customer=found and found.customer.id,
+        i_account=found.account.id if found else None, i_customer=found.customer.id if found else None,
         currency=found.customer.currency if found else "", max_seconds=0,
-        rate=priced and rate_document(priced.rate), reason=reason.id, text=refused.text, sip_code=reason.sip_code,
+        rate=rate_document(priced.rate) if priced else None, reason=reason.id, text=refused.text, sip_code=reason.sip_code,
         sip_reason=reason.sip_reason, h323_return_code=refused.h323_return_code, error_name=reason.error_name,
     )  # fmt: skip
 

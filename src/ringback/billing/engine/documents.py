@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
@@ -75,7 +76,8 @@ class Told(_Body):
     cause: Annotated[str, Field(max_length=32, pattern=_PRINTABLE)] = ""
 
 
-class RateDocument(BaseModel):
+@dataclass(frozen=True, slots=True)
+class RateDocument:
     i_rate: int | None
     prefix: str
     destination: str
@@ -85,7 +87,8 @@ class RateDocument(BaseModel):
     interval_next: int
 
 
-class Answer(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """To authorize. Amounts are texts; `rate` is None where the call was refused before one was found."""
 
     allowed: bool
@@ -104,13 +107,15 @@ class Answer(BaseModel):
     error_name: str
 
 
-class XdrDocument(BaseModel):
+@dataclass(frozen=True, slots=True)
+class XdrDocument:
     id: int
     amount: str
     charged_seconds: int
 
 
-class Taken(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Taken:
     """To accounting."""
 
     session: str
@@ -154,15 +159,11 @@ def amount(value: Decimal) -> str:
 
 
 def rate_document(rate: Rate) -> RateDocument:
-    return RateDocument.model_construct(
+    return RateDocument(
         i_rate=rate.id, prefix=rate.prefix, destination=rate.destination, price_first=amount(rate.price_first),
         price_next=amount(rate.price_next), interval_first=rate.interval_first, interval_next=rate.interval_next,
     )  # fmt: skip
 
 
-def as_json(document: BaseModel) -> bytes:
-    return orjson.dumps({name: _plain(value) for name, value in document.__dict__.items()})
-
-
-def _plain(value: object) -> object:
-    return dict(value.__dict__) if isinstance(value, BaseModel) else value
+def as_json(document: Answer | Taken) -> bytes:
+    return orjson.dumps(document)
