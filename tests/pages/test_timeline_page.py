@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_site import Site, Visit, no_sideways_scroll, prepared, serve
+from browser_site import SLOW_MS, Site, Visit, no_sideways_scroll, prepared, serve
 from playwright.sync_api import expect
 from recorded_calls import record
 
@@ -21,6 +21,7 @@ from ringback.events import open_store
 from ringback.records.engine import open_engine
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=SLOW_MS)
 LONG = "Gesellschaft für Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamte mbH"
 
 
