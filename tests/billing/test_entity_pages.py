@@ -16,13 +16,14 @@ from starlette.requests import Request
 from actors import by_tester
 from goods import HOME, NAMES, World, changed
 from ringback.access.dependencies import current_user
-from ringback.access.permissions import Role
+from ringback.access.permissions import Permission, Role
 from ringback.access.schemas import Principal
 from ringback.access.service import add_user
 from ringback.app import create_app
 from ringback.audit.models import AuditRecord
 from ringback.billing.entities.fields import Kind
 from ringback.billing.entities.models import TYPES
+from ringback.billing.entities.pages_object import tabs
 from ringback.billing.entities.queries import filters_of
 from ringback.billing.entities.service import create
 from ringback.records.engine import reading
@@ -589,3 +590,21 @@ def test_no_text_in_any_place_is_our_fault(admin: Console, world: World, name: s
         for each in ("q", "sort", "cursor", "nonsense", *(one.api for one in filters_of(TYPES[name]))):
             assert admin.client.get(path, params={each: value}).status_code < 500, (each, value)
         assert admin.client.get(f"{path}/suggest", params={"q": value}).status_code < 500
+
+
+def test_tabs_lead_only_where_the_reader_may_go() -> None:
+    may = frozenset({Permission.CUSTOMERS_READ, Permission.SESSIONS_READ, Permission.AUDIT_READ})
+
+    def shown_to(*permissions: Permission) -> set[str]:
+        reader = Principal("user", "ann", (HOME,), frozenset(permissions))
+        found = {kind: [text for _, text, _ in tabs(TYPES[kind], 7, reader)] for kind in ("customer", "account")}
+        assert found["customer"] == [found["account"][0], "Accounts", *found["account"][1:]]
+        return set(found["account"])
+
+    everything = shown_to(*may)
+    assert everything == {"Overview", "Timeline", "Sessions", "Billing", "Audit log", "Details"}
+    assert everything - shown_to(*may - {Permission.SESSIONS_READ}) == {"Sessions"}
+    assert everything - shown_to(*may - {Permission.AUDIT_READ}) == {"Audit log"}
+    assert ("sessions", "Sessions", "/products/7/sessions") not in tabs(
+        TYPES["product"], 7, Principal("user", "ann", (HOME,), may)
+    )

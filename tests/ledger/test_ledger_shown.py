@@ -12,6 +12,7 @@ from audited import ANN
 from ringback.billing.ledger import pages_queries, queries, service
 from ringback.billing.ledger.pages_acts import digest
 from ringback.billing.ledger.queries import Asked
+from ringback.changes.service import do_changing
 from ringback.records.engine import reading
 
 
@@ -20,12 +21,16 @@ def test_xdrs_of_one_service_and_all_pages_of_them(engine: Engine) -> None:
     for number in range(3):
         till.use(f"call {number}", "0.1")
     till.charge("5", till.account)
+    do_changing(
+        engine, ANN, (HOME,),
+        lambda work: service.charge(work, HOME, till.customer, Decimal(2), "Internet", service="data"),
+    )  # fmt: skip
     with reading(engine, (HOME,)) as session:
         voice = Asked({"service": "voice"}, "occurred_at")
-        found = pages_queries.xdrs(session, voice, customer_id=till.customer)
+        found = queries.xdrs(session, voice, customer_id=till.customer)
         assert [each.service for each in found.rows] == ["voice"] * 3
-        all_ = queries.xdrs(session, Asked(), customer_id=till.customer).rows
-        assert len(all_) == 4, "the next question is not narrowed"
+        for services, count in (("voice,data", 4), ("data", 1), ("iptv", 0)):
+            assert len(queries.xdrs(session, Asked({"service": services}), customer_id=till.customer).rows) == count
         assert len(list(pages_queries.every_xdr(session, voice, customer_id=till.customer))) == 3
         assert len(list(pages_queries.every_xdr(session, Asked(), account_id=till.account))) == 4
 

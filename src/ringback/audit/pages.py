@@ -26,7 +26,7 @@ from ringback.audit.relay import Lag, lag, store_name
 from ringback.audit.telling import ToldRecord, column_places, sees_installation
 from ringback.billing.entities.fields import EntityType
 from ringback.billing.entities.models import TYPES
-from ringback.billing.entities.pages_object import TABS, tabs
+from ringback.billing.entities.pages_object import tabs
 from ringback.billing.entities.pages_values import amount, in_sentence
 from ringback.changes.schemas import REALMS, Actor
 from ringback.events import BadCursor, EventStore, EventStoreError, SearchTimedOut
@@ -169,10 +169,9 @@ def log_page(
     if entity.personal:
         service.note_read_of(records, reader, actor, (entity.name, str(row_id), name))
     href = f"/{entity.about.path}/{row_id}"
-    title = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
     return _render(
         request, "log.html", reader, entity=entity, page=page, title=_shown_name(reader, entity, name), kind=kind,
-        href=href, exists=exists, tabs=tabs(entity, row_id, related_title=title, has_audit=True), tab="audit",
+        href=href, exists=exists, tabs=tabs(entity, row_id, reader), tab="audit",
         more_url=f"{href}/audit?kind={kind}&before={page.cursor}" if page.cursor else "", is_later=before is not None,
         places=column_places(page.records), state=_state(records, reader), row_id=row_id,
     )  # fmt: skip

@@ -11,10 +11,8 @@ from starlette.responses import Response
 
 from ringback import clock
 from ringback.access.dependencies import CurrentActor, Records
-from ringback.access.permissions import Permission
-from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_base import Reader, TypeOfPath, Writing, load
-from ringback.billing.entities.pages_object import TABS, tabs
+from ringback.billing.entities.pages_object import tabs
 from ringback.billing.entities.pages_values import aligned, amount
 from ringback.records.engine import reading
 from ringback.sessions.dependencies import Sessions
@@ -64,14 +62,13 @@ def timeline_page(
     rows = page.rows if page else []
     service.note_read(records, reader, actor, row, len(rows))
     numbers = service.groups(rows)
-    related = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
     return render(
         request, "timeline/timeline.html", status, entity=entity, title=title, customer=of, form=form, page=page,
         problem=problem, is_later=bool(cursor), presets=PRESETS, default=DEFAULT, kinds=KINDS,
         rows=list(zip(rows, numbers, _ends(numbers), strict=True)), causes=_causes(rows, numbers),
         places=aligned([each for row in rows for each in (row.amount, row.balance_after)], _currency(rows)),
         money=amount, outcome_word=outcome_word, masks=not reader.sees_personal,
-        tabs=tabs(entity, row_id, related_title=related, has_audit=reader.may(Permission.AUDIT_READ)), tab="timeline",
+        tabs=tabs(entity, row_id, reader), tab="timeline",
     )  # fmt: skip
 
 

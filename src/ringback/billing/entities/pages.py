@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from ringback.access.dependencies import CurrentActor, Records
-from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.billing.entities import pages_bulk, pages_edit, pages_import, pages_outside, queries, service
 from ringback.billing.entities.api import exported
@@ -213,9 +212,7 @@ def _object(
         with changing(records, actor, walls(reader, entity)) as work:
             service.note_read(work, entity, row)
     href = f"/{entity.about.path}/{row_id}"
-    title = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
-    has_audit = reader.may(Permission.AUDIT_READ) and has_route(request, f"{href}/audit")
-    shown_tabs = tabs(entity, row_id, related_title=title, has_audit=has_audit)
+    shown_tabs = tabs(entity, row_id, reader, with_audit=has_route(request, f"{href}/audit"))
     return page(request, "object.html", entity, reader, view=view, tabs=shown_tabs, tab=tab)
 
 

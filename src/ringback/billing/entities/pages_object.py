@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ringback.access.permissions import Permission
+from ringback.access.schemas import Principal
 from ringback.billing.entities.fields import EntityType, Field, Kind
+from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.pages_list import VERBS, ListView
 from ringback.billing.entities.pages_values import NOTHING, Shown, in_sentence
 
@@ -93,18 +96,21 @@ class ObjectView:
         return found
 
 
-def tabs(entity: EntityType, row_id: int, *, related_title: str, has_audit: bool) -> list[tuple[str, str, str]]:
-    """(key, text, href) of the tabs that there are."""
+def tabs(
+    entity: EntityType, row_id: int, reader: Principal, *, with_audit: bool = True
+) -> list[tuple[str, str, str]]:
+    """(key, text, href) of the tabs that there are for this reader."""
     href = f"/{entity.about.path}/{row_id}"
     found = [("overview", "Overview", href)]
     if entity.name in TABS:
-        found.append((TABS[entity.name][0], related_title, f"{href}/{tab_path(entity)}"))
+        related = TYPES[TABS[entity.name][0]]
+        found.append((related.name, related.about.plural, f"{href}/{tab_path(entity)}"))
     if entity.name in _SHORT:
         found.append(("timeline", "Timeline", f"{href}/timeline"))
-        found.append(("sessions", "Sessions", f"{href}/sessions"))
-    if entity.name in _SHORT:
+        if reader.may(Permission.SESSIONS_READ):
+            found.append(("sessions", "Sessions", f"{href}/sessions"))
         found.append(("billing", "Billing", f"{href}/billing"))
-    if has_audit:
+    if with_audit and reader.may(Permission.AUDIT_READ):
         found.append(("audit", "Audit log", f"{href}/audit"))
     if entity.name in _SHORT:
         found.append(("details", "Details", f"{href}/details"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
@@ -17,8 +17,6 @@ from ringback import clock
 from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
-from ringback.billing.entities.models import TYPES, Customer
-from ringback.billing.entities.service import note_read
 from ringback.billing.ledger import documents, queries, service
 from ringback.billing.ledger.documents import (
     AdjustmentGiven,
@@ -41,14 +39,15 @@ from ringback.billing.ledger.documents import (
 )  # fmt: skip
 from ringback.billing.ledger.errors import KeyReused, LedgerError, LedgerNotFound, NotNow
 from ringback.billing.ledger.idempotency import fingerprint, once
+from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.pages_queries import whole_invoice
 from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.queries import LARGEST_PAGE, PAGE, Asked
+from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import settlement
-from ringback.changes.schemas import Actor
-from ringback.changes.service import do_changing, note
+from ringback.changes.service import do_changing
 from ringback.problem import Problem
 from ringback.records.engine import UnitOfWork, reading
 
@@ -120,6 +119,7 @@ def read_customer_history(
 def list_customer_xdrs(
     principal: Reader, records: Records, actor: CurrentActor, request: Request, id_: _Id,
     kind: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
+    service: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
     account: Annotated[str, Query(max_length=20, description="i_account")] = "",
     invoice: Annotated[str, Query(max_length=20, description="i_invoice: made for it, or billed on it")] = "",
     payment: Annotated[str, Query(max_length=20, description="i_payment")] = "",
@@ -131,13 +131,14 @@ def list_customer_xdrs(
     cursor: _Cursor = "", limit: _Limit = PAGE,
 ) -> Any:  # fmt: skip
     filters = {
-        "kind": kind, "account": account, "invoice": invoice, "payment": payment, "call_id": call_id, "from": from_,
+        "kind": kind, "service": service, "account": account, "invoice": invoice, "payment": payment,
+        "call_id": call_id, "from": from_,
         "to": to, "unbilled": "" if unbilled is None else str(unbilled).lower(),
     }  # fmt: skip
     with _reading(records, principal) as (session, _):
         row = queries.customer(session, id_)
         page = queries.xdrs(session, _asked(filters, sort, cursor, limit), customer_id=id_)
-    _note_read(records, actor, principal, row, page.rows)
+    note_xdrs(records, principal, actor, row, _calls(page.rows))
     return _xdr_page(page, row.currency, principal)
 
 
@@ -145,18 +146,19 @@ def list_customer_xdrs(
 def list_account_xdrs(
     principal: Reader, records: Records, actor: CurrentActor, id_: _Id,
     kind: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
+    service: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
     call_id: Annotated[str, Query(max_length=255)] = "",
     from_: Annotated[str, Query(alias="from", max_length=40, description="RFC 3339")] = "",
     to: Annotated[str, Query(max_length=40, description="RFC 3339, exclusive")] = "",
     sort: Annotated[str, Query(max_length=20, description="occurred_at or -occurred_at")] = "",
     cursor: _Cursor = "", limit: _Limit = PAGE,
 ) -> Any:  # fmt: skip
-    filters = {"kind": kind, "call_id": call_id, "from": from_, "to": to}
+    filters = {"kind": kind, "service": service, "call_id": call_id, "from": from_, "to": to}
     with _reading(records, principal) as (session, _):
         row = queries.account(session, id_)
         currency = queries.customer(session, row.customer_id).currency
         page = queries.xdrs(session, _asked(filters, sort, cursor, limit), account_id=id_)
-    _note_read(records, actor, principal, row, page.rows)
+    note_xdrs(records, principal, actor, row, _calls(page.rows))
     return _xdr_page(page, currency, principal)
 
 
@@ -166,7 +168,7 @@ def read_xdr(principal: Reader, records: Records, actor: CurrentActor, id_: _Id)
         row = queries.xdr(session, id_)
         customer = queries.customer(session, row.customer_id)
         billed_on = queries.billed_on(session, id_)
-    _note_read(records, actor, principal, customer, [row])
+    note_xdrs(records, principal, actor, customer, _calls([row]))
     return documents.xdr(row, customer.currency, sees_personal=principal.sees_personal) | {"billed_on": billed_on}
 
 
@@ -244,8 +246,7 @@ def read_invoice(principal: Reader, records: Records, actor: CurrentActor, id_: 
         now = settlement(row, queries.today(session, environment), threshold(session, environment))
         lines, paid = queries.lines(session, id_), queries.allocations(session, invoice_id=id_)
         customer = queries.customer(session, row.customer_id)
-    if sees:
-        _note_name(records, actor, principal, customer)
+    note_read(records, principal, actor, customer)
     return documents.invoice(row, now, sees_personal=sees) | {
         "lines": [documents.line(each, row.currency, sees_personal=sees) for each in lines],
         "allocations": [documents.allocation(each, row.currency) for each in paid],
@@ -265,7 +266,7 @@ def read_invoice_pdf(
     with _reading(records, principal) as (session, environment):
         whole = whole_invoice(session, environment, id_)
         made = invoice_pdf(whole)
-    _note_name(records, actor, principal, whole.customer)
+    note_read(records, principal, actor, whole.customer)
     return Response(made, media_type="application/pdf")
 
 
@@ -384,6 +385,11 @@ def _xdr_page(page: Any, currency: str, principal: Principal) -> dict[str, Any]:
     return {"xdrs": rows, "cursor": page.cursor}
 
 
+def _calls(xdrs: Iterable[Xdr]) -> int:
+    """How many of them say who spoke with whom."""
+    return sum(bool(each.caller or each.called) for each in xdrs)
+
+
 def _invoice_page(
     session: Session, environment: str, principal: Principal, asked: Asked, customer_id: int | None
 ) -> dict[str, Any]:
@@ -394,23 +400,6 @@ def _invoice_page(
         for each in page.rows
     ]
     return {"invoices": rows, "cursor": page.cursor}
-
-
-def _note_name(records: Engine, actor: Actor, principal: Principal, customer: Customer) -> None:
-    """Somebody sees whose an invoice is, and where they live."""
-    do_changing(records, actor, principal.environments[:1], lambda work: note_read(work, TYPES["customer"], customer))
-
-
-def _note_read(records: Engine, actor: Actor, principal: Principal, row: Any, xdrs: Any) -> None:
-    """Somebody sees with whom they spoke."""
-    if not principal.sees_personal or not any(each.caller or each.called for each in xdrs):
-        return
-    with_numbers = len(xdrs)
-
-    def do(work: UnitOfWork) -> None:
-        note(work, "xdrs.read", row.about.name, row.id, row.told_as(), row.owner(), arguments={"count": with_numbers})
-
-    do_changing(records, actor, principal.environments[:1], do)
 
 
 __all__ = ["ERRORS", "problem_of", "router"]

@@ -30,7 +30,7 @@ from ringback.billing.entities import queries as entity_queries
 from ringback.billing.entities import service as entities
 from ringback.billing.entities.models import TYPES, Account, Customer
 from ringback.billing.entities.pages_base import Writing, has_route, load, told, zone_of
-from ringback.billing.entities.pages_object import TABS, Link, Told, tabs
+from ringback.billing.entities.pages_object import Link, Told, tabs
 from ringback.billing.entities.pages_values import Shown, amount, balance_words, day_text
 from ringback.billing.entities.values import as_text
 from ringback.billing.ledger import pages_acts, pages_queries, queries
@@ -57,10 +57,11 @@ from ringback.billing.ledger.pages_lists import (
 from ringback.billing.ledger.pages_plot import Plot, plot
 from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.queries import Asked, Summary
+from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.settlement import due_of, settlement
 from ringback.changes.history import last_record
 from ringback.changes.schemas import Actor
-from ringback.changes.service import do_changing, note
+from ringback.changes.service import do_changing
 from ringback.problem import Problem
 from ringback.records.engine import UnitOfWork, reading
 from ringback.web import formats
@@ -173,7 +174,7 @@ def payments_page(request: Request, row_id: RowId, reader: Reader, records: Reco
         )
         page.list = view
     page.empty = "Nothing was paid yet."
-    _note(records, reader, actor, page.row)
+    note_read(records, reader, actor, page.row)
     return _render(request, "money_list.html", reader, _status(view), page=page, title="Payments")
 
 
@@ -182,7 +183,7 @@ def invoices_page(request: Request, row_id: RowId, reader: Reader, records: Reco
         page, writing = _open(session, reader, "customer", row_id, "invoices")
         page.list = _invoices(session, reader, writing, page, dict(request.query_params))
     page.empty = "There is no invoice yet. New invoice asks for what was charged, or for lines of your own."
-    _note(records, reader, actor, page.row)
+    note_read(records, reader, actor, page.row)
     return _render(request, "money_list.html", reader, _status(page.list), page=page, title="Invoices")
 
 
@@ -192,7 +193,7 @@ def xdrs_csv(request: Request, row_id: RowId, reader: Reader, records: Records, 
     with reading(records, reader.environments[:1]) as session:
         page, writing = _open(session, reader, _whose(request), row_id, "xdrs")
         view = _asked_xdrs(session, writing, page, dict(request.query_params), zone)
-        fill(view, lambda asked: pages_queries.xdrs(session, asked, **_of(page)), 1)
+        fill(view, lambda asked: queries.xdrs(session, asked, **_of(page)), 1)
     if view.errors:
         raise Problem(422, " ".join(view.errors.values()), title="Nothing was exported")
     descriptor, made = tempfile.mkstemp(prefix="ringback-xdrs-", suffix=".csv")
@@ -201,8 +202,7 @@ def xdrs_csv(request: Request, row_id: RowId, reader: Reader, records: Records, 
     try:
         with path.open("w", encoding="utf-8", newline="") as text:
             count = _write_csv(text, records, reader, view, page)
-        if reader.sees_personal:
-            _record(records, reader, actor, page.row, "xdrs.read", {"count": count})
+        _note_xdrs(records, reader, actor, page.row, count)
     except BaseException:
         path.unlink()
         raise
@@ -252,7 +252,7 @@ def invoice_page(request: Request, row_id: RowId, reader: Reader, records: Recor
         adjustments = [(each, said(each.description, writing)) for each in whole.adjustments]
         record = last_record(session, environment, "invoice", str(row_id))
         customer = _customer_link(writing, whole.customer.id)
-    _note(records, reader, actor, whole.customer)
+    note_read(records, reader, actor, whole.customer)
     return _render(
         request, "invoice.html", reader, whole=whole, row=whole.row, lines=lines, adjustments=adjustments,
         title=invoice_name(whole.row), status=status(whole.row, whole.settlement), customer=customer, record=record,
@@ -273,7 +273,7 @@ def invoice_pdf_file(row_id: RowId, reader: Reader, records: Records, actor: Cur
     with reading(records, (environment,)) as session:
         whole = pages_queries.whole_invoice(session, environment, row_id)
         made = invoice_pdf(whole)
-    _note(records, reader, actor, whole.customer)
+    note_read(records, reader, actor, whole.customer)
     name = f"invoice-{whole.row.number}" if whole.row.number is not None else f"invoice-draft-{row_id}"
     return Response(
         made, media_type="application/pdf", headers={"Content-Disposition": f'inline; filename="{name}.pdf"'}
@@ -294,7 +294,7 @@ def payment_page(request: Request, row_id: RowId, reader: Reader, records: Recor
         linked = _customer_link(writing, customer.id)
         account = _account_link(writing, row.account_id)
         texts = (said(row.reference, writing), said(row.comment, writing))
-    _note(records, reader, actor, customer)
+    note_read(records, reader, actor, customer)
     left = row.amount - row.refunded
     return _render(
         request, "payment.html", reader, row=row, currency=customer.currency, customer=linked, account=account,
@@ -384,7 +384,7 @@ def _xdrs(
     session: Session, writing: Writing, page: Page, params: Mapping[str, str], zone: Any, limit: int = queries.PAGE
 ) -> Listed:
     view = _asked_xdrs(session, writing, page, params, zone)
-    rows = fill(view, lambda asked: pages_queries.xdrs(session, asked, **_of(page)), limit)
+    rows = fill(view, lambda asked: queries.xdrs(session, asked, **_of(page)), limit)
     xdr_rows(view, rows, writing, page.currency, of_account=not page.is_customer)
     page.calls = sum(bool(each.caller or each.called) for each in rows)
     return view
@@ -454,32 +454,12 @@ def _trace_url(row: Xdr) -> str:
     return f"/sessions?{urlencode({'call_id': row.call_id, **times})}"
 
 
-def _note(records: Engine, reader: Principal, actor: Actor, row: Customer | Account) -> None:
-    """Somebody sees whose money it is."""
-    if not reader.sees_personal:
-        return
-
-    def do(work: UnitOfWork) -> None:
-        entities.note_read(work, TYPES[row.about.name], row)
-
-    do_changing(records, actor, reader.environments[:1], do)
-
-
 def _note_xdrs(records: Engine, reader: Principal, actor: Actor, row: Customer | Account, calls: int) -> None:
-    """Somebody sees with whom they spoke, in so many xDRs."""
-    if reader.sees_personal and calls:
-        _record(records, reader, actor, row, "xdrs.read", {"count": calls})
+    """Pages with xDRs say whose they are, too."""
+    if calls:
+        note_xdrs(records, reader, actor, row, calls)
     else:
-        _note(records, reader, actor, row)
-
-
-def _record(
-    records: Engine, reader: Principal, actor: Actor, row: Customer | Account, action: str, arguments: dict[str, Any]
-) -> None:
-    def do(work: UnitOfWork) -> None:
-        note(work, action, row.about.name, row.id, row.told_as(), row.owner(), arguments=arguments)
-
-    do_changing(records, actor, reader.environments[:1], do)
+        note_read(records, reader, actor, row)
 
 
 def _record_list(records: Engine, reader: Principal, actor: Actor, view: Listed) -> None:
@@ -535,10 +515,8 @@ def _render(request: Request, template: str, reader: Principal, status_code: int
     page: Page | None = more.get("page")
     shown_tabs: list[tuple[str, str, str]] = []
     if page is not None:
-        entity = TYPES[page.row.about.name]
-        title = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
-        has_audit = reader.may(Permission.AUDIT_READ) and has_route(request, f"{page.href}/audit")
-        shown_tabs = tabs(entity, page.row.id, related_title=title, has_audit=has_audit)
+        entity, has_audit = TYPES[page.row.about.name], has_route(request, f"{page.href}/audit")
+        shown_tabs = tabs(entity, page.row.id, reader, with_audit=has_audit)
     return render(
         request, f"billing/{template}", status_code, masks=not reader.sees_personal, money=amount, day=day_text,
         due_of=due_of, writes=reader.may(Permission.MONEY_WRITE), tabs=shown_tabs, tab="billing", **more,

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from sqlalchemy import event, func, select
-from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from ringback.billing.entities.models import Account, Customer, Environment
 from ringback.billing.ledger import queries
 from ringback.billing.ledger.models import HOLDS_FUNDS, Allocation, Invoice, InvoiceLine, Xdr
 from ringback.billing.ledger.options import threshold
-from ringback.billing.ledger.queries import LARGEST_PAGE, Asked, Page
+from ringback.billing.ledger.queries import LARGEST_PAGE, Asked
 from ringback.billing.ledger.settlement import due_of, settlement
 
 MOST_EXPORTED = 1_000_000
@@ -71,30 +71,11 @@ def drafts(session: Session, customer_id: int) -> int:
     return session.scalar(found) or 0
 
 
-def xdrs(
-    session: Session, asked: Asked, *, customer_id: int | None = None, account_id: int | None = None
-) -> Page[Xdr]:
-    """As `queries.xdrs`, also of one service. Raises LedgerError."""
-    service = asked.filters.get("service", "")
-    if not service:
-        return queries.xdrs(session, asked, customer_id=customer_id, account_id=account_id)
-    rest = {name: text for name, text in asked.filters.items() if name != "service"}
-
-    def narrow(state: ORMExecuteState) -> None:
-        state.statement = state.statement.options(with_loader_criteria(Xdr, Xdr.service == service))
-
-    event.listen(session, "do_orm_execute", narrow)
-    try:
-        return queries.xdrs(session, replace(asked, filters=rest), customer_id=customer_id, account_id=account_id)
-    finally:
-        event.remove(session, "do_orm_execute", narrow)
-
-
 def every_xdr(session: Session, asked: Asked, **whose: int | None) -> Iterator[Xdr]:
     """All pages, one after another, `MOST_EXPORTED` at most."""
     asked = replace(asked, limit=LARGEST_PAGE, cursor="")
     for _ in range(MOST_EXPORTED // LARGEST_PAGE):
-        page = xdrs(session, asked, **whose)
+        page = queries.xdrs(session, asked, **whose)
         yield from page.rows
         session.expunge_all()
         if page.cursor is None:

@@ -286,6 +286,8 @@ def xdrs(
         match name:
             case "kind":
                 found = found.where(Xdr.kind.in_(_words(text)))
+            case "service":
+                found = found.where(Xdr.service.in_(_words(text)))
             case "account":
                 found = found.where(Xdr.account_id == _id(name, text))
             case "invoice":

@@ -17,7 +17,7 @@ from ringback.billing.entities.errors import EntityNotFound
 from ringback.billing.entities.fields import EntityType
 from ringback.billing.entities.models import TYPES
 from ringback.billing.entities.numbers import MOST_NAMES, numbers_of
-from ringback.billing.entities.pages_object import TABS, tabs
+from ringback.billing.entities.pages_object import tabs
 from ringback.billing.entities.personal import masked
 from ringback.changes.service import changing
 from ringback.problem import Problem
@@ -63,7 +63,6 @@ def sessions_tab(
     href = f"/{entity.about.path}/{row_id}"
     more = [*form.interval.fixed(), ("cursor", result.cursor)] if result and result.cursor else []
     part = form.value("cursor") and "hx-request" in request.headers and result
-    related = TYPES[TABS[entity.name][0]].about.plural if entity.name in TABS else ""
     return render(
         request,
         "sessions/search_rows.html" if part else "sessions/of_entity.html",
@@ -84,7 +83,7 @@ def sessions_tab(
         most=MOST_NAMES,
         masked=not reader.sees_personal,
         tab="sessions",
-        tabs=tabs(entity, row_id, related_title=related, has_audit=reader.may(Permission.AUDIT_READ)),
+        tabs=tabs(entity, row_id, reader),
     )
 
 
