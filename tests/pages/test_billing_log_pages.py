@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 
 import pytest
 from browser_site import PASSWORD, USER, prepared
 from recorded_calls import Recorded, record
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from actors import by_tester
-from goods import World
+from goods import ANN, HOME, World
 from ringback import clock
 from ringback.access.permissions import Role
 from ringback.access.service import add_user
 from ringback.app import create_app
+from ringback.billing.ledger.service import post_usage
+from ringback.changes.service import do_changing
 from ringback.events.store import LogRecord
 
 NAME = "Doe & Daughters <Hotel>"
@@ -57,7 +62,8 @@ def module_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             add_user(work, "nora", PASSWORD, role=Role.NOC)
             add_user(work, "rea", PASSWORD, role=Role.READ_ONLY)
         calls = record(state.events, clock.now_us())
-        state.events.write_logs(list(billing_log(calls["refused"], made)))
+        made["xdr"] = charged(state.records, calls["long"], made["account"])
+        state.events.write_logs([*billing_log(calls["refused"], made), charge_told(calls["long"], made["xdr"])])
         yield Site(client, calls, made)
 
 
@@ -84,6 +90,27 @@ def billing_log(call: Recorded, made: dict[str, int]) -> Iterator[LogRecord]:
             "default", call.started_us + 5_000 + place, "billing", "192.0.2.20", "info", text, call.call_id,
             account=CALLER, fields={"step": step, **common, **fields},
         )  # fmt: skip
+
+
+def charged(records: Engine, call: Recorded, account: int) -> int:
+    """The xDR of a call that was charged as its caller hung up."""
+    started = clock.from_us(call.started_us)
+    xdr = do_changing(
+        records, ANN, (HOME,),
+        lambda work: post_usage(
+            work, HOME, account, Decimal("0.05"), session_key="long", service="voice", seconds=170, caller=CALLER,
+            called="4930555123", call_id=call.call_id, started_at=started, ended_at=started + timedelta(seconds=170),
+        ),
+    )  # fmt: skip
+    assert xdr is not None
+    return xdr.id
+
+
+def charge_told(call: Recorded, xdr: int) -> LogRecord:
+    return LogRecord(
+        "default", call.started_us + 160_000_000, "billing", "192.0.2.10", "info", "0.05 USD were charged.", call.call_id,
+        account=CALLER, fields={"step": "xdr", "engine": "ringback", "xdr": str(xdr), "amount": "0.05"},
+    )  # fmt: skip
 
 
 def links(html: str) -> set[str]:
@@ -128,6 +155,37 @@ def test_a_share_link_tells_nothing_of_customers(site: Site) -> None:
     assert "The destination is forbidden" in page
     assert "Whose numbers" not in page
     assert not any(href.startswith(("/customers", "/accounts", "/rates", "/audit")) for href in links(page))
+
+
+def test_a_session_leads_to_its_xdr_and_the_xdr_back(site: Site) -> None:
+    page, xdr = site.session("long", "?all=1"), f"/xdrs/{site.made['xdr']}"
+    assert re.search(rf'<a class="btn small" href="{xdr}">xDR {site.made["xdr"]}</a>', page)
+    (whole,) = [href for href in links(page) if href.startswith("/xdrs?")]
+    answer = site.client.get(whole)
+    assert (answer.status_code, answer.url.path) == (200, xdr)
+    line = re.findall(r'<tr id="m(\d+)"', page[: page.index(f'href="{xdr}"')])[-1]
+    assert xdr in links(site.get(f"/sessions/{site.calls['long'].id}/messages/{line}"))
+    (back,) = [href for href in links(site.get(xdr)) if href.startswith("/sessions?call_id=")]
+    assert re.findall(r'data-open="([^"]+)"', site.get(back)) == [site.calls["long"].id]
+    assert not xdr_links(site.session("refused"))
+
+
+def xdr_links(html: str) -> list[str]:
+    return [href for href in links(html) if href.startswith("/xdrs")]
+
+
+def test_what_was_charged_is_not_shown_masked_nor_shared(module_site: Site) -> None:
+    assert not xdr_links(module_site.as_("nora").session("long", "?all=1"))
+    site = module_site.as_(USER)
+    made = site.client.post(
+        f"/sessions/{site.calls['long'].id}/shares", data={"hours": "1", "personal": "1"}, headers=csrf(site)
+    )
+    url = re.search(r"/share/[\w-]+", made.text)
+    assert url
+    site.client.cookies.clear()
+    page = site.get(f"{url[0]}?all=1")
+    assert "0.05 USD were charged." in page
+    assert not xdr_links(page)
 
 
 def csrf(site: Site) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.sessions.correlate import build_session
-from ringback.sessions.pages.mending import links
-from ringback.sessions.story import Issue, Mend, Session
+from ringback.sessions.pages.mending import Charges, charges, links
+from ringback.sessions.schemas import OpenedSession
+from ringback.sessions.story import Entry, Issue, LogLine, Mend, Session
 from scenario import play
 
 ALL = frozenset(Permission)
@@ -60,3 +63,33 @@ def test_only_what_the_reader_may_open(session: Session) -> None:
 
 def test_what_another_engine_names_is_no_entity_of_ours(session: Session) -> None:
     assert found(session, "destination-forbidden", Mend("price_list", 12), Mend("../../login", 1)) == []
+
+
+def test_what_was_charged_is_of_our_engine_and_for_who_sees_customers(session: Session) -> None:
+    def line(number: int, call_id: str, **fields: str) -> Entry:
+        log = LogLine(session.ended_us, "billing", "edge", "info", "An xDR.", call_id, fields)
+        return Entry(number, session.ended_us, "billing", "edge", log.text, log=log)
+
+    ours = {"engine": "ringback", "step": "xdr"}
+    billed = replace(
+        session,
+        entries=[
+            *session.entries, line(11, "a@x", **ours, xdr="2204"), line(12, "a@x", **ours, xdr="2205"),
+            line(13, "b&c@x", **ours, xdr="2206"), line(14, "d@x", **ours, xdr=""), line(15, "e@x", **ours, xdr="../1"),
+            line(16, "f@x", engine="other", step="xdr", xdr="7"), line(17, "g@x", engine="ringback", step="stop"),
+        ],
+    )  # fmt: skip
+    reader = Principal("user", "ann", ("default",), ALL)
+    found = charges(OpenedSession("s", billed, []), reader)
+    assert {number: (one.text, one.href) for number, one in found.lines.items()} == {
+        11: ("xDR 2204", "/xdrs/2204"), 12: ("xDR 2205", "/xdrs/2205"), 13: ("xDR 2206", "/xdrs/2206"),
+    }  # fmt: skip
+    assert [(one.text, one.href) for one in found.calls] == [
+        ("What was charged", "/xdrs?call_id=a%40x"), ("What was charged (2)", "/xdrs?call_id=b%26c%40x"),
+    ]  # fmt: skip
+    without = replace(reader, permissions=ALL - {Permission.CUSTOMERS_READ})
+    for opened, who in (
+        (OpenedSession("s", billed, [], masked=True), reader), (OpenedSession("s", billed, []), None),
+        (OpenedSession("s", billed, []), without), (OpenedSession("s", session, []), reader),
+    ):  # fmt: skip
+        assert charges(opened, who) == Charges()

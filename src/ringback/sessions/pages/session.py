@@ -176,6 +176,7 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         confidence_words=confidence_words,
         steps_by_role=story_view.steps_by_role,
         mending=lambda issue: mending.links(issue, session, it.reader),
+        charges=mending.charges(opened, it.reader),
         unnamed=story_view.unnamed_answer(session),
         diagram=_drawn(opened, view),
         billing_log=billing_lines(session, viewer_zone(request)) if view == "classic" else "",
@@ -213,6 +214,7 @@ def _message_context(it: Opened, number: int) -> dict[str, Any]:
         "log": entry.log,
         "message": message_view.message_text(entry.arrow) if entry.arrow else None,
         "labels": labels,
+        "charge": mending.charges(it.opened, it.reader).lines.get(number),
     }
 
 
