@@ -1,4 +1,5 @@
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -43,6 +44,16 @@ def test_equal_hops_come_back_as_one_object() -> None:
     twins = [Sighting(1, HOP, b"a"), Sighting(2, dataclasses.replace(HOP), b"b")]
     first, second = decode_block(encode_block(twins))
     assert first.hop is second.hop
+
+
+def test_blocks_are_packed_by_several_threads_at_once() -> None:
+    messages = [Sighting(1_000_000 + n, HOP, b"INVITE %d " % n * 200) for n in range(500)]
+
+    def pack(_: int) -> bool:
+        return all(decode_block(encode_block(messages)) == messages for _ in range(10))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(pack, range(8)))
 
 
 def test_a_damaged_block_is_an_error_wherever_it_is_damaged() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import threading
 from array import array
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,7 +32,7 @@ _HEAD = struct.Struct("<II")
 _ROW = 8 + 4 + 4 + 2 + 2  # bytes of the columns per message
 _LARGEST = 256 * 1024 * 1024  # bytes unpacked; no writer comes near
 
-_compress = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True).compress
+_of_thread = threading.local()  # a compressor is one thread's: two uploads at once would end the process
 
 
 class BlockDamaged(ValueError):
@@ -61,7 +62,16 @@ def encode_block(messages: Sequence[SightingTuple]) -> bytes:
             *payloads,
         )
     )
-    return _MAGIC + _compress(body)
+    return _MAGIC + _compressor().compress(body)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    try:
+        found: zstandard.ZstdCompressor = _of_thread.compressor
+    except AttributeError:
+        found = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True)
+        _of_thread.compressor = found
+    return found
 
 
 def decode_block(data: bytes, first: int = 0, count: int | None = None) -> list[Sighting]:

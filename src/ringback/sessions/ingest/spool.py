@@ -34,8 +34,6 @@ _HEAD = struct.Struct("<4sIIQQII")
 _LARGEST = 256 * 1024 * 1024  # bytes of a frame unpacked; no writer comes near
 _LAYOUT = "layout.json"
 
-_decompressor = zstandard.ZstdDecompressor()
-
 
 class SpoolFull(Exception):
     """The limit, or the reserve of the disk, is reached: nothing was written."""
@@ -203,7 +201,7 @@ def read_frame(folder: Path, file: int, offset: int, number: int) -> bytes:
     if len(body) < size or crc32(body) != checksum:
         raise FrameDamaged(f"frame {number} is cut or damaged")
     try:
-        return _decompressor.decompress(body, max_output_size=_LARGEST)
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=_LARGEST)
     except zstandard.ZstdError as error:
         raise FrameDamaged(f"frame {number} cannot be unpacked: {error}") from error
 
