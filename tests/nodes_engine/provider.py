@@ -109,16 +109,18 @@ class Provider:
         finally:
             thread.join()
 
-    def session(self, number: str, called: str, within_s: float = 8.0) -> dict[str, Any]:
-        """The last session between two numbers that has an issue, as the trace tells it."""
+    def told(self, number: str, called: str, code: int, phrase: str, issue: str = "", within_s: float = 10.0) -> None:
+        """Waits for the last session between two numbers to have ended so, and to be told so: its messages and the lines of
+        its billing log are stored one after the other."""
         end = time.monotonic() + within_s
         while True:
             rows = self.get("/sessions", number=called)["sessions"]
             told: dict[str, Any] = self.get(f"/sessions/{rows[0]['id']}") if rows else {"issues": []}
-            if told["issues"]:
-                assert told["caller"] == number
-                return told
-            assert time.monotonic() < end, rows
+            issues = [each["id"] for each in told["issues"]]
+            found = (told.get("caller"), told.get("final_code"), told.get("final_phrase"))
+            if found == (number, code, phrase) and issues and issue in ("", issues[0]):
+                return
+            assert time.monotonic() < end, (found, issues)
             time.sleep(0.2)
 
     @contextmanager

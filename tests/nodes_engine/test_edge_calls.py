@@ -36,9 +36,7 @@ def test_a_call_is_answered_and_charged_once(books: Provider, node: Edge) -> Non
 def test_a_forbidden_destination_is_refused_until_its_rate_allows_it(books: Provider, node: Edge) -> None:
     node.called = TOLL_FREE
     node.refused(403)
-    session = books.session(CALLER, TOLL_FREE)
-    assert (session["final_code"], session["final_phrase"]) == (403, "Destination forbidden")
-    assert session["issues"][0]["id"] == "destination-forbidden"
+    books.told(CALLER, TOLL_FREE, 403, "Destination forbidden", "destination-forbidden")
 
     books.allow("1866")
     before = len(books.xdrs(CALLER))
@@ -49,7 +47,7 @@ def test_a_forbidden_destination_is_refused_until_its_rate_allows_it(books: Prov
 def test_a_wrong_password_is_refused(books: Provider, node: Edge) -> None:
     node.called = "12103355001"
     node.refused(403, password="battery-staple")
-    assert books.session(CALLER, node.called)["final_phrase"] == "Wrong password"
+    books.told(CALLER, node.called, 403, "Wrong password", "credentials-rejected")
 
 
 def test_a_call_ends_when_its_funds_do_and_the_next_is_refused(books: Provider, node: Edge) -> None:
@@ -69,7 +67,7 @@ def test_a_call_ends_when_its_funds_do_and_the_next_is_refused(books: Provider, 
     if xdr["charged_seconds"] == 3:
         node.called = "12103355002"
         node.refused(403)
-        assert books.session(LITTLE, node.called)["final_phrase"] == "Insufficient balance"
+        books.told(LITTLE, node.called, 403, "Insufficient balance", "insufficient-balance")
 
 
 def test_a_phone_registers_with_the_accounts_password(node: Edge) -> None:
@@ -86,9 +84,7 @@ def test_an_engine_that_is_away_refuses_calls_and_the_trace_says_so(books: Provi
     node.called = "12103355003"
     with books.away():
         node.refused(503)
-    session = books.session(CALLER, node.called)
-    assert (session["final_code"], session["final_phrase"]) == (503, "Billing Unreachable")
-    assert session["issues"][0]["id"] == "billing-unreachable"
+    books.told(CALLER, node.called, 503, "Billing Unreachable", "billing-unreachable")
     before = len(books.xdrs(CALLER))
     node.answered()
     books.charged(CALLER, before + 1)
