@@ -23,7 +23,7 @@ from ringback.audit import writer
 from ringback.billing.entities.models import TYPES, Account, Customer
 from ringback.billing.entities.service import create
 from ringback.billing.ledger import queries
-from ringback.billing.ledger.queries import Asked
+from ringback.billing.ledger.paging import Asked
 from ringback.billing.ledger.service import pay, post_usage
 from ringback.changes.schemas import Actor
 from ringback.changes.service import changing, do_changing

@@ -15,6 +15,7 @@ from ringback.audit import service as audit
 from ringback.audit.queries import of_customer
 from ringback.billing.entities.models import Account, Customer
 from ringback.billing.ledger import queries, service
+from ringback.billing.ledger.checking import mismatches
 from ringback.billing.ledger.models import Allocation, Billed, Invoice, Payment, Xdr
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import due_of
@@ -102,7 +103,7 @@ class Till:
 def check(engine: Engine, *only: int) -> None:
     """The invariants of the ledger, by the product's own check and by sums of ours: of all customers, or of these."""
     with reading(engine, (HOME,)) as session:
-        assert queries.mismatches(session) == []
+        assert mismatches(session) == []
         for payment in session.scalars(select(Payment)):
             assert payment.unallocated >= 0
             assert payment.refunded >= 0

@@ -19,6 +19,7 @@ from databases import SQLITE
 from ringback import clock
 from ringback.billing.entities.models import Customer
 from ringback.billing.ledger import queries, service
+from ringback.billing.ledger.checking import mismatches
 from ringback.billing.ledger.errors import LedgerError, NotNow
 from ringback.billing.ledger.models import Invoice, Payment
 from ringback.billing.ledger.schemas import Line
@@ -209,7 +210,7 @@ def test_a_thousand_histories_are_what_a_straightforward_script_says(engine: Eng
                     live(rng, script, work, customer.id, account.id, f"{number}-{step}", ids)
     with reading(engine, (HOME,)) as session:
         today = queries.today(session, HOME)
-        assert queries.mismatches(session) == []
+        assert mismatches(session) == []
         kinds: dict[str, int] = {}
         for customer in session.scalars(select(Customer).where(Customer.id.in_(scripts))):
             script = scripts[customer.id]

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from audited import ANN
 from ringback.billing.ledger import pages_queries, queries, service
-from ringback.billing.ledger.pages_acts import digest
-from ringback.billing.ledger.queries import Asked
+from ringback.billing.ledger.pages_effect import digest
+from ringback.billing.ledger.paging import Asked
 from ringback.changes.service import do_changing
 from ringback.records.engine import reading
 

@@ -31,6 +31,7 @@ from ringback.audit.models import AuditRecord
 from ringback.billing.ledger import queries, service
 from ringback.billing.ledger.models import Command, Payment
 from ringback.billing.ledger.pages_plot import HEIGHT, plot
+from ringback.billing.ledger.paging import Asked
 from ringback.billing.ledger.queries import Point
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.changes.service import do_changing
@@ -514,7 +515,7 @@ def test_a_draft_is_made_and_issued(clerk: Console, money: Money) -> None:
     assert "a draft, 9.00 USD" in done
     assert "1 draft of an invoice waits" in clerk.read(f"{customer}/billing")
     with reading(money.world.engine, (HOME,)) as session:
-        page = queries.Asked({"customer": str(money.customer)})
+        page = Asked({"customer": str(money.customer)})
         row = queries.invoices(session, page, NOW.date(), Decimal(0)).rows[0]
     early = clerk.post(f"/invoices/{row.id}/issue", {"due_on": "2020-01-01", "step": "show"}, 422)
     assert "cannot have been due before" in shown(early.text)

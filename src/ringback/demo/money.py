@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 
 from ringback.billing.entities.models import Account, Customer, Rate, Tariff
 from ringback.billing.ledger import queries, service
+from ringback.billing.ledger.paging import Asked
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.changes.schemas import Actor
 from ringback.changes.service import do_changing
@@ -179,5 +180,5 @@ def _void_newest(customer_id: int, work: UnitOfWork) -> Effect:
 
 
 def _refund_newest(customer_id: int, work: UnitOfWork) -> Effect:
-    payment = queries.payments(work, queries.Asked(limit=1), customer_id=customer_id).rows[0]
+    payment = queries.payments(work, Asked(limit=1), customer_id=customer_id).rows[0]
     return service.refund(work, HOME, payment.id, reason="The cheque bounced")

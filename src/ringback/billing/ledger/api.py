@@ -42,8 +42,8 @@ from ringback.billing.ledger.idempotency import fingerprint, once
 from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.pages_queries import whole_invoice
+from ringback.billing.ledger.paging import LARGEST_PAGE, PAGE, Asked, moment
 from ringback.billing.ledger.pdf import invoice_pdf
-from ringback.billing.ledger.queries import LARGEST_PAGE, PAGE, Asked
 from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import settlement
@@ -109,8 +109,8 @@ def read_customer_history(
 ) -> Any:
     with _reading(records, principal) as (session, _):
         currency = queries.customer(session, id_).currency
-        end = queries.moment("to", to) if to else clock.now()
-        start = queries.moment("from", from_) if from_ else end - timedelta(days=30)
+        end = moment("to", to) if to else clock.now()
+        start = moment("from", from_) if from_ else end - timedelta(days=30)
         found = queries.history(session, start, end, customer_id=id_, points=points)
     return {"points": [documents.point(each, currency) for each in found]}
 

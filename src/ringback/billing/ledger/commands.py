@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from ringback.billing.entities.models import Environment
 from ringback.billing.entities.values import plain
-from ringback.billing.ledger import queries
+from ringback.billing.ledger.checking import mismatches
 from ringback.billing.ledger.idempotency import forget
 from ringback.billing.ledger.service import notice_overdue
 from ringback.changes.schemas import Actor
@@ -61,7 +61,7 @@ def check(engine: Engine, wanted: Sequence[str], *, as_json: bool, say: Say) -> 
     wrong = []
     for environment in wanted or environments(engine):
         with reading(engine, (environment,)) as session:
-            wrong += [(environment, each) for each in queries.mismatches(session)]
+            wrong += [(environment, each) for each in mismatches(session)]
     if as_json:
         rows = [
             {"environment": environment, "what": each.what, "type": each.entity_type, "id": each.id, "name": each.name,

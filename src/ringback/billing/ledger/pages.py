@@ -55,8 +55,9 @@ from ringback.billing.ledger.pages_lists import (
     xdr_rows,
 )  # fmt: skip
 from ringback.billing.ledger.pages_plot import Plot, plot
+from ringback.billing.ledger.paging import LARGEST_PAGE, PAGE, Asked
 from ringback.billing.ledger.pdf import invoice_pdf
-from ringback.billing.ledger.queries import Asked, Summary
+from ringback.billing.ledger.queries import Summary
 from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.settlement import due_of, settlement
 from ringback.changes.history import last_record
@@ -381,7 +382,7 @@ def _asked_xdrs(session: Session, writing: Writing, page: Page, params: Mapping[
 
 
 def _xdrs(
-    session: Session, writing: Writing, page: Page, params: Mapping[str, str], zone: Any, limit: int = queries.PAGE
+    session: Session, writing: Writing, page: Page, params: Mapping[str, str], zone: Any, limit: int = PAGE
 ) -> Listed:
     view = _asked_xdrs(session, writing, page, params, zone)
     rows = fill(view, lambda asked: queries.xdrs(session, asked, **_of(page)), limit)
@@ -392,7 +393,7 @@ def _xdrs(
 
 def _invoices(
     session: Session, reader: Principal, writing: Writing, page: Page, params: Mapping[str, str],
-    limit: int = queries.PAGE,
+    limit: int = PAGE,
 ) -> Listed:  # fmt: skip
     environment = reader.environments[0]
     filters = [each for each in INVOICE_FILTERS if each.name != "customer"]
@@ -480,7 +481,7 @@ def _write_csv(text: TextIO, records: Engine, reader: Principal, view: Listed, p
     with reading(records, reader.environments[:1]) as session:
         writing = Writing(session, reader)
         rows = pages_queries.every_xdr(session, view.query(), **_of(page))
-        while some := list(islice(rows, queries.LARGEST_PAGE)):
+        while some := list(islice(rows, LARGEST_PAGE)):
             writer.writerows(_csv_rows(session, writing, some, page))
             count += len(some)
     return count

@@ -20,7 +20,7 @@ from ringback.billing.entities.pages_list import Chip, Column, Row, url
 from ringback.billing.entities.pages_values import NOTHING, Shown, aligned, amount, day_text
 from ringback.billing.ledger.errors import LedgerError
 from ringback.billing.ledger.models import INVOICE_STATES, PAYMENT_METHODS, XDR_KINDS, Invoice, Payment, Xdr
-from ringback.billing.ledger.queries import PAGE, Asked, Page
+from ringback.billing.ledger.paging import PAGE, Asked, Page
 from ringback.billing.ledger.settlement import (
     DO_NOT_COLLECT,
     DO_NOT_PAY,

@@ -13,7 +13,7 @@ from ringback.billing.entities.models import Account, Customer, Environment
 from ringback.billing.ledger import queries
 from ringback.billing.ledger.models import HOLDS_FUNDS, Allocation, Invoice, InvoiceLine, Xdr
 from ringback.billing.ledger.options import threshold
-from ringback.billing.ledger.queries import LARGEST_PAGE, Asked
+from ringback.billing.ledger.paging import LARGEST_PAGE, Asked
 from ringback.billing.ledger.settlement import due_of, settlement
 
 MOST_EXPORTED = 1_000_000

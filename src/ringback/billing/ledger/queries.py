@@ -1,17 +1,14 @@
-"""All statements of the room. Sessions are opened for one environment."""
+"""What the room asks of its tables. Sessions are opened for one environment."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import orjson
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
@@ -30,6 +27,7 @@ from ringback.billing.ledger.models import (
     Payment,
     Xdr,
 )  # fmt: skip
+from ringback.billing.ledger.paging import GREATEST_ID, Asked, Page, day_of, id_of, moment, page_of, words_of
 from ringback.billing.ledger.settlement import (
     DO_NOT_COLLECT,
     DO_NOT_PAY,
@@ -40,28 +38,10 @@ from ringback.billing.ledger.settlement import (
 )  # fmt: skip
 from ringback.records.money import MoneyColumn
 
-PAGE, LARGEST_PAGE = 50, 500
 MOST_COUNTED = 1000
-_GREATEST_ID = 1 << 53
 _NEVER = date(1, 1, 1)
 
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a list shows. `filters`: name -> what it has to be; `sort`: a name, with - downwards; "" the newest first."""
-
-    filters: Mapping[str, str] = field(default_factory=dict)
-    sort: str = ""
-    cursor: str = ""
-    limit: int = PAGE
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
-    rows: list[Row]
-    cursor: str | None  # of the next page; None: this is the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +76,6 @@ class Unbilled:
     is_session: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """Something that is kept and is not what its rows say."""
-
-    what: str  # such as "balance"
-    entity_type: str
-    id: int
-    name: str
-    kept: Decimal
-    summed: Decimal
-
-
 # One of each
 
 
@@ -139,7 +107,7 @@ def account(session: Session, account_id: int) -> Account:
 def _one(session: Session, model: type[Row], id_: int, label: str, *, fresh: bool = False) -> Row:
     table: Any = model
     asked = select(table).where(table.id == id_).execution_options(populate_existing=fresh)
-    found: Row | None = session.scalars(asked).one_or_none() if 0 < id_ < _GREATEST_ID else None
+    found: Row | None = session.scalars(asked).one_or_none() if 0 < id_ < GREATEST_ID else None
     if found is None:
         raise LedgerNotFound(f"There is no {label} {id_}.")
     return found
@@ -160,7 +128,7 @@ def today(session: Session, environment: str) -> date:
 
 # Of one customer, for commands
 
-_due = type_coerce(Invoice.total + Invoice.adjusted - Invoice.allocated, MoneyColumn())
+due_sql = type_coerce(Invoice.total + Invoice.adjusted - Invoice.allocated, MoneyColumn())
 
 
 def unallocated(session: Session, customer_id: int) -> Decimal:
@@ -176,7 +144,7 @@ def unallocated_payments(session: Session, customer_id: int) -> Sequence[Payment
 
 def due(session: Session, customer_id: int) -> Sequence[Invoice]:
     """Invoices of which something is due, the oldest first."""
-    asked = select(Invoice).where(Invoice.customer_id == customer_id, Invoice.state == "issued", _due > 0)
+    asked = select(Invoice).where(Invoice.customer_id == customer_id, Invoice.state == "issued", due_sql > 0)
     asked = asked.order_by(Invoice.due_on, Invoice.id)
     return session.scalars(asked.execution_options(populate_existing=True)).all()
 
@@ -194,7 +162,7 @@ def unbilled(session: Session, customer_id: int, before: datetime | None = None)
             Xdr.id, Xdr.account_id, Xdr.service, Xdr.amount, Xdr.charged_seconds, Xdr.description,
             Xdr.session_key.is_not(None),
         )
-        .where(Xdr.customer_id == customer_id, *_unbilled())
+        .where(Xdr.customer_id == customer_id, *unbilled_sql())
         .order_by(Xdr.id)
     )  # fmt: skip
     if before is not None:
@@ -218,7 +186,7 @@ def past_due(session: Session, environment: str, day: date, most: int) -> list[t
     """(customer, invoice) of what is due since before that day, and not known to be overdue."""
     asked = (
         select(Invoice.customer_id, Invoice.id)
-        .where(Invoice.environment == environment, Invoice.state == "issued", Invoice.due_on < day, _due > 0)
+        .where(Invoice.environment == environment, Invoice.state == "issued", Invoice.due_on < day, due_sql > 0)
         .where(Invoice.noticed.not_in((OVERDUE, DO_NOT_COLLECT, DO_NOT_PAY)))
         .order_by(Invoice.customer_id, Invoice.id)
         .limit(most)
@@ -234,7 +202,7 @@ def _unallocated(customer_id: int) -> tuple[ColumnElement[bool], ...]:
     return Payment.customer_id == customer_id, Payment.account_id.is_(None), Payment.unallocated > 0
 
 
-def _unbilled() -> tuple[ColumnElement[bool], ...]:
+def unbilled_sql() -> tuple[ColumnElement[bool], ...]:
     """Of accounts that are invoiced, and of no account; made for no invoice, and on none."""
     funds = select(Account.id).where(Account.billing_model.in_(HOLDS_FUNDS))
     on_one = select(Billed.xdr_id).where(Billed.xdr_id == Xdr.id)
@@ -258,8 +226,8 @@ def summary(session: Session, row: Customer, day: date, threshold: Decimal) -> S
     issued = and_(Invoice.customer_id == row.id, Invoice.state == "issued")
     asked, owed, late = session.execute(
         select(
-            func.sum(_due), func.sum(case((_due > 0, _due))),
-            func.sum(case((settlement_sql(day, threshold) == OVERDUE, _due))),
+            func.sum(due_sql), func.sum(case((due_sql > 0, due_sql))),
+            func.sum(case((settlement_sql(day, threshold) == OVERDUE, due_sql))),
         ).where(issued)
     ).one()  # fmt: skip
     held = select(func.sum(Account.balance)).where(
@@ -285,27 +253,27 @@ def xdrs(
     for name, text in asked.filters.items():
         match name:
             case "kind":
-                found = found.where(Xdr.kind.in_(_words(text)))
+                found = found.where(Xdr.kind.in_(words_of(text)))
             case "service":
-                found = found.where(Xdr.service.in_(_words(text)))
+                found = found.where(Xdr.service.in_(words_of(text)))
             case "account":
-                found = found.where(Xdr.account_id == _id(name, text))
+                found = found.where(Xdr.account_id == id_of(name, text))
             case "invoice":
-                on_it = select(Billed.xdr_id).where(Billed.invoice_id == _id(name, text))
-                found = found.where(or_(Xdr.invoice_id == _id(name, text), Xdr.id.in_(on_it)))
+                on_it = select(Billed.xdr_id).where(Billed.invoice_id == id_of(name, text))
+                found = found.where(or_(Xdr.invoice_id == id_of(name, text), Xdr.id.in_(on_it)))
             case "payment":
-                found = found.where(Xdr.payment_id == _id(name, text))
+                found = found.where(Xdr.payment_id == id_of(name, text))
             case "call_id":
                 found = found.where(Xdr.call_id == text)
             case "unbilled":
-                found = found.where(*_unbilled()) if text == "true" else found.where(~and_(*_unbilled()))
+                found = found.where(*unbilled_sql()) if text == "true" else found.where(~and_(*unbilled_sql()))
             case "from":
                 found = found.where(Xdr.occurred_at >= moment(name, text))
             case "to":
                 found = found.where(Xdr.occurred_at < moment(name, text))
             case _:
                 raise LedgerError(name, f"xDRs cannot be filtered by {name!r}.")
-    return _page(session, found, Xdr, asked, {"occurred_at": Xdr.occurred_at}, "-occurred_at")
+    return page_of(session, found, Xdr, asked, {"occurred_at": Xdr.occurred_at}, "-occurred_at")
 
 
 def payments(session: Session, asked: Asked, *, customer_id: int | None = None) -> Page[Payment]:
@@ -316,9 +284,9 @@ def payments(session: Session, asked: Asked, *, customer_id: int | None = None) 
     for name, text in asked.filters.items():
         match name:
             case "method":
-                found = found.where(Payment.method.in_(_words(text)))
+                found = found.where(Payment.method.in_(words_of(text)))
             case "account":
-                found = found.where(Payment.account_id == _id(name, text))
+                found = found.where(Payment.account_id == id_of(name, text))
             case "unallocated":
                 some = and_(Payment.unallocated > 0, Payment.account_id.is_(None))
                 found = found.where(some if text == "true" else ~some)
@@ -329,7 +297,7 @@ def payments(session: Session, asked: Asked, *, customer_id: int | None = None) 
             case _:
                 raise LedgerError(name, f"Payments cannot be filtered by {name!r}.")
     sorts = {"received_at": Payment.received_at, "amount": Payment.amount, "id": Payment.id}
-    return _page(session, found, Payment, asked, sorts, "-id")
+    return page_of(session, found, Payment, asked, sorts, "-id")
 
 
 def invoices(
@@ -342,25 +310,25 @@ def invoices(
     for name, text in asked.filters.items():
         match name:
             case "state":
-                found = found.where(Invoice.state.in_(_words(text)))
+                found = found.where(Invoice.state.in_(words_of(text)))
             case "settlement":
-                found = found.where(settlement_sql(day, threshold).in_(_words(text)))
+                found = found.where(settlement_sql(day, threshold).in_(words_of(text)))
             case "customer":
-                found = found.where(Invoice.customer_id == _id(name, text))
+                found = found.where(Invoice.customer_id == id_of(name, text))
             case "number":
-                found = found.where(Invoice.number == _id(name, text))
+                found = found.where(Invoice.number == id_of(name, text))
             case "due_from":
-                found = found.where(Invoice.due_on >= _day(name, text))
+                found = found.where(Invoice.due_on >= day_of(name, text))
             case "due_to":
-                found = found.where(Invoice.due_on <= _day(name, text))
+                found = found.where(Invoice.due_on <= day_of(name, text))
             case _:
                 raise LedgerError(name, f"Invoices cannot be filtered by {name!r}.")
     sorts: dict[str, Any] = {
         "id": Invoice.id, "number": func.coalesce(Invoice.number, 0), "total": Invoice.total,
         "issued_on": func.coalesce(Invoice.issued_on, _NEVER), "due_on": func.coalesce(Invoice.due_on, _NEVER),
-        "due": case((Invoice.state == "issued", _due), else_=Decimal(0)),
+        "due": case((Invoice.state == "issued", due_sql), else_=Decimal(0)),
     }  # fmt: skip
-    return _page(session, found, Invoice, asked, sorts, "-id")
+    return page_of(session, found, Invoice, asked, sorts, "-id")
 
 
 def settlement_sql(day: date, threshold: Decimal) -> ColumnElement[str]:
@@ -368,7 +336,7 @@ def settlement_sql(day: date, threshold: Decimal) -> ColumnElement[str]:
     return case(
         (Invoice.state != "issued", ""),
         (Invoice.total <= 0, DO_NOT_PAY),
-        (_due <= 0, PAID),
+        (due_sql <= 0, PAID),
         (Invoice.total <= threshold, DO_NOT_COLLECT),
         (Invoice.due_on < day, OVERDUE),
         (Invoice.allocated > 0, PARTIALLY_PAID),
@@ -415,84 +383,6 @@ def history(
     return earlier[-1:] + found[len(earlier) :]
 
 
-# What must hold
-
-
-def mismatches(session: Session) -> list[Mismatch]:
-    """All that is kept beside the rows it comes from and is not their sum: balances, payments, invoices."""
-    found = []
-    for model, column in ((Customer, Xdr.customer_id), (Account, Xdr.account_id)):
-        table: Any = model
-        summed: Any = select(column.label("of"), func.sum(Xdr.amount).label("amount")).group_by(column).subquery()
-        total = func.coalesce(summed.c.amount, Decimal(0))
-        asked = select(table, total).outerjoin(summed, summed.c.of == table.id).where(table.balance != total)
-        found += [
-            Mismatch("balance", row.about.name, row.id, row.told_as(), row.balance, amount)
-            for row, amount in session.execute(asked)
-        ]
-    live = Allocation.reversed_at.is_(None)
-    of_payment: Any = _grouped(
-        select(Allocation.payment_id, func.sum(Allocation.amount)).where(live), Allocation.payment_id
-    )
-    allocated = func.coalesce(of_payment.c.amount, Decimal(0))
-    asked = select(Payment, allocated).outerjoin(of_payment, of_payment.c.of == Payment.id)
-    asked = asked.where(Payment.amount - Payment.refunded - Payment.unallocated != allocated)
-    found += [
-        Mismatch("allocations", "payment", row.id, str(row.id), row.amount - row.refunded - row.unallocated, amount)
-        for row, amount in session.execute(asked)
-    ]
-    of_invoice: Any = _grouped(
-        select(Allocation.invoice_id, func.sum(Allocation.amount)).where(live), Allocation.invoice_id
-    )
-    lines_of: Any = _grouped(select(InvoiceLine.invoice_id, func.sum(InvoiceLine.amount)), InvoiceLine.invoice_id)
-    adjustments: Any = _grouped(
-        select(Xdr.invoice_id, func.sum(Xdr.amount)).where(Xdr.kind == "adjustment", Xdr.payment_id.is_(None)),
-        Xdr.invoice_id,
-    )
-    for what, kept, rows in (
-        ("allocated", Invoice.allocated, of_invoice),
-        ("total", Invoice.total, lines_of),
-        ("adjusted", Invoice.adjusted, adjustments),
-    ):
-        total = func.coalesce(rows.c.amount, Decimal(0))
-        asked = select(Invoice, kept, total).outerjoin(rows, rows.c.of == Invoice.id).where(kept != total)
-        if what == "adjusted":
-            asked = asked.where(Invoice.state == "issued")
-        found += [
-            Mismatch(what, "invoice", row.id, str(row.number or row.id), is_, amount)
-            for row, is_, amount in session.execute(asked)
-        ]
-    return found + _unexplained(session)
-
-
-def _unexplained(session: Session) -> list[Mismatch]:
-    """Customers whose unbilled xDRs are not what their balance has besides invoices, payments and funds."""
-    on_draft = select(Xdr.customer_id, func.sum(Xdr.amount)).join(Billed, Billed.xdr_id == Xdr.id)
-    on_draft = on_draft.join(Invoice, Invoice.id == Billed.invoice_id).where(Invoice.state == "draft")
-    free = select(Xdr.customer_id, func.sum(Xdr.amount)).where(*_unbilled())
-    issued = select(Invoice.customer_id, func.sum(_due)).where(Invoice.state == "issued")
-    ahead = select(Payment.customer_id, func.sum(Payment.unallocated)).where(Payment.account_id.is_(None))
-    held = select(Account.customer_id, func.sum(Account.balance)).where(Account.billing_model.in_(HOLDS_FUNDS))
-    parts = [_grouped(each, each.selected_columns[0]) for each in (on_draft, free, issued, ahead, held)]
-    drafted, freed, asked, paid, funds = (func.coalesce(each.c.amount, Decimal(0)) for each in parts)
-    kept = type_coerce(Customer.balance - asked + paid - funds, MoneyColumn())
-    summed = type_coerce(drafted + freed, MoneyColumn())
-    found = select(Customer, kept, summed)
-    for each in parts:
-        found = found.outerjoin(each, each.c.of == Customer.id)
-    return [
-        Mismatch("unbilled", "customer", row.id, row.told_as(), is_, amount)
-        for row, is_, amount in session.execute(found.where(kept != summed))
-    ]
-
-
-def _grouped(asked: Any, by: Any) -> Any:
-    of, amount = asked.selected_columns
-    return (
-        asked.with_only_columns(of.label("of"), amount.label("amount")).where(by.is_not(None)).group_by(by).subquery()
-    )
-
-
 def uses(session: Session, entity: Entity) -> list[Use]:
     """What keeps a customer or an account from being deleted."""
     if entity.about.name not in ("customer", "account"):
@@ -508,98 +398,3 @@ def uses(session: Session, entity: Entity) -> list[Use]:
             its = f"{entity.about.path}/{entity.id}/{path}"
             found.append(Use(one.lower(), one if count == 1 else many, count, its, ""))
     return found
-
-
-# Pages of lists
-
-
-def _page(
-    session: Session, found: Select[Any], model: Any, asked: Asked, sorts: Mapping[str, Any], usual: str
-) -> Page[Any]:
-    """Keyset paging: by the sorted value, then by id, in one direction."""
-    sort = asked.sort or usual
-    down, name = sort.startswith("-"), sort.removeprefix("-")
-    if name not in sorts:
-        raise LedgerError("sort", f"This list is sorted by {', '.join(sorts)}, with - downwards.")
-    key, id_ = sorts[name], model.id
-    after = _opened(asked, sort)
-    if after is not None:
-        value, last = _typed(model, name, after[0]), after[1]
-        beyond, at = (key < value, key == value) if down else (key > value, key == value)
-        further = id_ < last if down else id_ > last
-        # Said twice, so that an index is read from the value on.
-        found = found.where(key <= value if down else key >= value, or_(beyond, and_(at, further)))
-    order = (key.desc(), id_.desc()) if down else (key, id_)
-    limit = min(max(asked.limit, 1), LARGEST_PAGE)
-    rows = session.execute(found.add_columns(key).order_by(*order).limit(limit + 1)).all()
-    cursor = None
-    if len(rows) > limit:
-        row, value = rows[limit - 1]
-        cursor = base64.urlsafe_b64encode(orjson.dumps([sort, _plain(value), row.id])).decode().rstrip("=")
-    return Page([row for row, _ in rows[:limit]], cursor)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return clock.to_us(value)
-    return str(value) if isinstance(value, Decimal | date) else value
-
-
-def _opened(asked: Asked, sort: str) -> tuple[Any, int] | None:
-    if not asked.cursor:
-        return None
-    try:
-        packed = base64.urlsafe_b64decode(asked.cursor + "=" * (-len(asked.cursor) % 4))
-        was, value, id_ = orjson.loads(packed)
-        if was == sort and type(id_) is int and abs(id_) < _GREATEST_ID:
-            return value, id_
-    except (ValueError, TypeError, binascii.Error):
-        pass
-    raise _bad_cursor()
-
-
-def _typed(model: Any, name: str, value: Any) -> Any:
-    try:
-        if name in ("occurred_at", "received_at"):
-            return clock.from_us(value)
-        if name in ("total", "due", "amount"):
-            found = Decimal(value)
-            return found if found.is_finite() and abs(found) < 10**15 else Decimal(0)
-        if name in ("issued_on", "due_on"):
-            return date.fromisoformat(value)
-        if type(value) is int and abs(value) < _GREATEST_ID:
-            return value
-    except (ValueError, TypeError, ArithmeticError):
-        pass
-    raise _bad_cursor()
-
-
-def _bad_cursor() -> LedgerError:
-    return LedgerError("cursor", "The list cannot go on from there: begin at its first page.")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
-
-
-def _id(name: str, text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 16:
-        return int(text)
-    raise LedgerError(name, f"{text!r} is no id.")
-
-
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise LedgerError(name, f"{text!r} is no day, such as 2026-11-30.") from None
-
-
-def moment(name: str, text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is not None and 1970 <= found.year < 9999:
-            return clock.from_us(clock.to_us(found))
-    except ValueError:
-        pass
-    raise LedgerError(name, f"{text!r} is no time with its zone, such as 2026-11-30T12:00:00Z.")
