@@ -10,10 +10,16 @@ import tempfile
 import threading
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING, Protocol
 
 from ringback.composition import compose
 from ringback.logs import configure_logs
 from ringback.settings import Settings
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
 
 GRACE_SECONDS = 10  # that answers under way have when the server stops
 LOOK_SECONDS = 60.0  # between two looks of the work role for what is due
@@ -52,16 +58,6 @@ def run_web(settings: Settings) -> None:
 
     app = create_app(settings)
 
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """The first signal makes us not ready; we stop once load balancers had the time to see it."""
-            if app.state.stopping or not settings.drain_seconds:
-                super().handle_exit(sig, frame)
-                return
-            app.state.stopping = True
-            threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame)).start()
-
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -71,7 +67,27 @@ def run_web(settings: Settings) -> None:
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config).run(sockets=[tcp_socket(settings.web)])
+    _answer(config, tcp_socket(settings.web), app.state, settings.drain_seconds)
+
+
+class _Stopping(Protocol):
+    stopping: bool  # still answering, no longer ready
+
+
+def _answer(config: uvicorn.Config, at: socket.socket, state: _Stopping, drain_seconds: float) -> None:
+    """Until SIGTERM. The first signal makes us not ready; we stop once load balancers had the time to see it."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if state.stopping or not drain_seconds:
+                super().handle_exit(sig, frame)
+                return
+            state.stopping = True
+            threading.Timer(drain_seconds, super().handle_exit, (sig, frame)).start()
+
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
+    Server(config).run(sockets=[at])
 
 
 def run_work(settings: Settings) -> None:
@@ -135,15 +151,6 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     engine = BillingEngine(records, configuration, log, counters)
     app = EngineApp(engine, log, counters, registry, lambda: {"records": checks.records(records)})
 
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            if app.stopping or not settings.drain_seconds:
-                super().handle_exit(sig, frame)
-                return
-            app.stopping = True
-            threading.Timer(settings.drain_seconds, super().handle_exit, (sig, frame)).start()
-
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -162,9 +169,8 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     try:
-        Server(config).run(
-            sockets=[shared_socket(settings.engine if number == 0 else replace(settings.engine, fd=None))]
-        )
+        endpoint = settings.engine if number == 0 else replace(settings.engine, fd=None)
+        _answer(config, shared_socket(endpoint), app, settings.drain_seconds)
     finally:
         log.close()
         configuration.close()

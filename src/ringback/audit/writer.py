@@ -14,14 +14,14 @@ import orjson
 from sqlalchemy import func, select, text
 
 from ringback import clock
-from ringback.audit.history import changes_after, has_history, last_record
+from ringback.audit import history as kept
 from ringback.audit.models import AuditChain, AuditRecord
 from ringback.changes import history
 from ringback.changes.schemas import Actor, Fact
 from ringback.changes.service import subscribe
 from ringback.records.engine import UnitOfWork
 from ringback.records.money import to_units
-from ringback.records.wall import EVERYWHERE, enclose, environments_of
+from ringback.records.wall import everywhere
 
 NO_HASH = bytes(32)
 
@@ -37,17 +37,13 @@ _INSERT = f"INSERT INTO audit_records ({', '.join(COLUMNS)}, hash) VALUES ({{}})
 def connect() -> None:
     """From here on every change in this process is recorded. Called by each door: server, command, test."""
     subscribe(write)
-    history.read_with(changes_after, last_record, has_history)
+    history.read_with(kept)
 
 
 def write(work: UnitOfWork, actor: Actor, facts: Sequence[Fact]) -> None:
     """Every fact gets its `record_id`."""
-    seen = environments_of(work)
-    enclose(work, EVERYWHERE)  # a person's change may have effects on the installation's own chain
-    try:
+    with everywhere(work):  # a person's change may have effects on the installation's own chain
         _write(work, actor, facts)
-    finally:
-        enclose(work, seen)
 
 
 def hash_of(before: bytes, values: Sequence[str | int | None]) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,33 +22,38 @@ class Past:
     changes: dict[str, tuple[Json, Json]]  # property -> old, new
 
 
-Reader = Callable[[Session, str, str, str, int], Sequence[Past]]
-Last = Callable[[Session, str, str, str], int | None]
-Began = Callable[[Session, str], bool]
-_readers: list[Reader] = []
-_lasts: list[Last] = []
-_began: list[Began] = []
+class Kept(Protocol):
+    """What is asked of who keeps the records; a module will do. See the functions of the same names below."""
+
+    def changes_after(
+        self, session: Session, environment: str, entity_type: str, entity_id: str, version: int, /
+    ) -> Sequence[Past]: ...
+
+    def last_record(self, session: Session, environment: str, entity_type: str, entity_id: str, /) -> int | None: ...
+
+    def has_history(self, session: Session, environment: str, /) -> bool: ...
 
 
-def read_with(reader: Reader, last: Last, began: Began) -> None:
-    """Called by who keeps the records. `reader(session, environment, entity type, id, version)`: changes after it;
-    `last(session, environment, entity type, id)`: the id of the newest record; `began(session, environment)`: whether
-    there ever was one."""
-    _readers[:] = [reader]
-    _lasts[:] = [last]
-    _began[:] = [began]
+_kept: list[Kept] = []  # one, or none
+
+
+def read_with(kept: Kept) -> None:
+    """Called by who keeps the records."""
+    _kept[:] = [kept]
 
 
 def changes_after(session: Session, environment: str, entity_type: str, entity_id: str, version: int) -> list[Past]:
     """In their order; nothing where nobody keeps records in this process."""
-    return [past for reader in _readers for past in reader(session, environment, entity_type, entity_id, version)]
+    return [
+        past for kept in _kept for past in kept.changes_after(session, environment, entity_type, entity_id, version)
+    ]
 
 
 def last_record(session: Session, environment: str, entity_type: str, entity_id: str) -> int | None:
     """Of what happened to the entity before this work: to be the cause of what follows from it."""
-    return next((last(session, environment, entity_type, entity_id) for last in _lasts), None)
+    return next((kept.last_record(session, environment, entity_type, entity_id) for kept in _kept), None)
 
 
 def has_history(session: Session, environment: str) -> bool:
     """Whether anything was ever recorded under the key of this environment, which may be gone."""
-    return any(began(session, environment) for began in _began)
+    return any(kept.has_history(session, environment) for kept in _kept)
