@@ -5,10 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ringback.sessions.capture.hep import LOG, HepPacket, decode
+
+T = TypeVar("T")
+WAITED_S = 5.0
 
 
 class Collector:
@@ -16,27 +20,36 @@ class Collector:
         self.address = f"127.0.0.1:{port}"
         self.packets: list[HepPacket] = []
 
-    def lines(self, call_id: str, *, at_least: int = 1, within_s: float = 3.0) -> list[str]:
+    def lines(self, call_id: str, *, at_least: int = 1) -> list[str]:
         """The log lines of a call, waited for."""
-        end = time.monotonic() + within_s
-        while True:
-            texts = [
+        return _waited(
+            lambda: [
                 one.payload.decode().strip()
                 for one in list(self.packets)
                 if one.payload_type == LOG and one.correlation == call_id
-            ]
-            if len(texts) >= at_least or time.monotonic() > end:
-                return texts
-            time.sleep(0.05)
+            ],
+            at_least,
+        )
 
-    def status_lines(self, call_id: str) -> list[str]:
-        """First lines of the responses of a call, each once, in order of time."""
-        found = [
-            one.payload.split(b"\r\n", 1)[0].decode()
-            for one in sorted(self.packets, key=lambda one: one.time_us)
-            if one.payload.startswith(b"SIP/2.0 ") and call_id.encode() in one.payload
-        ]
-        return list(dict.fromkeys(found))
+    def messages(self, call_id: str, starts: str, *, at_least: int = 1) -> list[bytes]:
+        """The SIP messages of a call whose first line starts so, waited for."""
+        return _waited(
+            lambda: [
+                one.payload
+                for one in list(self.packets)
+                if one.payload.startswith(starts.encode()) and call_id.encode() in one.payload
+            ],
+            at_least,
+        )
+
+
+def _waited(read: Callable[[], list[T]], at_least: int) -> list[T]:
+    end = time.monotonic() + WAITED_S
+    while True:
+        found = read()
+        if len(found) >= at_least or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
 
 
 @contextmanager
