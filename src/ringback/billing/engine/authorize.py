@@ -206,7 +206,7 @@ def _tell_rate(priced: Priced, found: Found, asked: Asked, trail: Trail) -> None
     """Raises Refused."""
     rate, currency = priced.rate, found.customer.currency
     known = {"i_rate": rate.id, "prefix": rate.prefix, "destination": rate.destination}
-    trail.know(**known)
+    trail.know(**known, tariff=priced.tariff, product=priced.product)
     told: dict[str, Any] = known | {"link_type": "rate", "link_id": rate.id}
     if rate.forbidden:
         trail.tell("rate", f"{asked.called} is {rate.told} in the tariff {priced.tariff}: forbidden.", **told)
