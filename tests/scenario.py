@@ -214,7 +214,8 @@ class _Stage:
     def _billed(self, time: str, node: str, step: str, pairs: str, words: str) -> None:
         fields = dict(pair.split("=", 1) for pair in pairs.split())
         leg = self.legs.get(fields.pop("leg", "a"))
-        fields = {name: value.replace("_", " ") if name == "destination" else value for name, value in fields.items()}
+        names = ("destination", "tariff", "product")
+        fields |= {name: fields[name].replace("_", " ") for name in names if name in fields}
         fields |= {} if step == "-" else {"step": step}
         call_id = leg.call_id if leg else ""
         self.played.logs.append(

@@ -48,7 +48,9 @@ def _said(fields: str, answer: str = "403 Forbidden") -> str:
 
 
 _RATE = "prefix=1866 destination=Premium_numbers_866 i_rate=12"
-FORBIDDEN = decided("destination-forbidden", "403 Destination forbidden", "rate", _RATE)
+_NAMES = "tariff=Home_voice product=Home_Phone"
+FORBIDDEN = decided("destination-forbidden", "403 Destination forbidden", "rate", f"{_RATE} {_NAMES}")
+UNNAMED = decided("destination-forbidden", "403 Destination forbidden", "rate", _RATE)  # an older line
 _ALLOWED_AND_BUSY = (
     NODES + _CALL + _ALLOWED + "    +.001 edge -> bob INVITE sip:18660333777@203.0.113.9\n" + refused("486")
 )
@@ -114,7 +116,7 @@ CASES = {
     },
     "destination-forbidden": Case(
         shows=(
-            FORBIDDEN, decided("destination-forbidden", "486 Busy Here"), _said("result=refused reason=cld_blocked"),
+            FORBIDDEN, UNNAMED, decided("destination-forbidden", "486 Busy Here"), _said("result=refused reason=cld_blocked"),
             _said("h323_return_code=9"), _said("result=rejected cause=OUTGOING_CALL_BARRED", "480 Barred"),
         ),
         near=(_PLAIN_403, _ALLOWED_AND_BUSY, _OTHER_BRANCH, BILLED_CALL, decided("destination-not-in-tariff")),

@@ -39,10 +39,48 @@ def test_a_refusal_rests_on_the_message_and_on_the_lines_and_names_what_to_mend(
     assert issue.mend == (Mend("account", 7),)
     assert issue.confidence == 1.0
     assert issue.description == (
-        "edge asked the billing engine, which refused this call: the rate for Premium numbers 866 (prefix 1866) is marked as "
-        "forbidden, so the account 12103355787 may not call 18660333777. edge answered the INVITE with 403 Destination "
-        "forbidden after 0.016 s."
+        "edge asked the billing engine, which refused this call: the rate for Premium numbers 866 (prefix 1866) in the tariff "
+        "Home voice of the product Home Phone is marked as forbidden, so the account 12103355787 may not call 18660333777. "
+        "edge answered the INVITE with 403 Destination forbidden after 0.016 s."
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("", "refused this call: the rate is marked as forbidden, so"),
+        ("prefix=1866", "the rate for the prefix 1866 is marked as forbidden, so"),
+        ("destination=USA tariff=Home", "the rate for USA in the tariff Home is marked as forbidden, so"),
+        ("prefix=1866 product=Basic", "the rate for the prefix 1866 of the product Basic is marked as forbidden, so"),
+    ],
+)
+def test_a_refusal_names_of_the_rate_what_the_lines_name(fields: str, said: str) -> None:
+    _, (issue,) = told(decided("destination-forbidden", step="rate", fields=fields))
+    assert said in issue.description
+
+
+@pytest.mark.parametrize(
+    ("reason", "named", "unnamed"),
+    [
+        ("destination-not-in-tariff", "no rate in the tariff Home of the product Basic covers 18660333777", "no rate covers 1"),
+        ("service-not-in-product", "the product Basic of the account 12103355787 does not", "the product of the account 1210"),
+        ("node-not-in-product", "the product Basic of the account 12103355787 is not", "the product of the account 1210"),
+    ],
+)  # fmt: skip
+def test_other_refusals_name_tariff_and_product_too(reason: str, named: str, unnamed: str) -> None:
+    for fields, said in (("tariff=Home product=Basic", named), ("", unnamed)):
+        _, (issue,) = told(decided(reason, step="product", fields=fields))
+        assert said in issue.description
+
+
+def test_tariff_and_product_are_nobodys() -> None:
+    """Who may not see personal data still reads what was refused, and why."""
+    session, issues = told(FORBIDDEN)
+    masked = masked_session(OpenedSession("x", session, issues), [])
+    assert "in the tariff Home voice of the product Home Phone" in masked.issues[0].description
+    assert "12103355787" not in masked.issues[0].description
+    fields = [entry.log.fields for entry in masked.session.entries if entry.log and "tariff" in entry.log.fields]
+    assert [(one["tariff"], one["product"]) for one in fields] == [("Home voice", "Home Phone")]
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS - {"wrong-password", "system-error"}))
@@ -130,7 +168,8 @@ def test_no_line_breaks_the_story_whatever_its_fields_say(seed: int) -> None:
              "\x1b[31m", "refused", "allowed", "decision", "xdr", "request", "stop", "{caller}", "<b>", "\udcff",
              "Billing engine"]  # fmt: skip
     names = ["step", "result", "reason", "error_name", "h323_return_code", "engine", "asked_by", "seconds", "amount", "xdr",
-             "link_type", "link_id", "account", "i_account", "conf_id", "destination", "prefix", "charged_seconds"]  # fmt: skip
+             "link_type", "link_id", "account", "i_account", "conf_id", "destination", "prefix", "charged_seconds", "tariff",
+             "product"]  # fmt: skip
     for _ in range(dice.randint(1, 40)):
         fields = {name: dice.choice(words) for name in dice.sample(names, dice.randint(0, len(names)))}
         time_us = played.sightings[0].time_us + dice.randint(-3_000_000, 60_000_000)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from diagnosis_ladders import DIAL, HEALTHY, NODES, TALK, hang_up, refused
 
+from ringback import q850
 from ringback.sessions.correlate import build_sessions
 from ringback.sessions.diagnose import CatalogueError, diagnose, load_catalogue
 from ringback.sessions.diagnose.catalogue import BUILT_IN, Catalogue, read_catalogue
-from ringback.sessions.diagnose.facts.reasons import Q850_MEANINGS, TELLING_CAUSES
+from ringback.sessions.diagnose.facts.reasons import TELLING_CAUSES
 from ringback.sessions.story import Issue
 from scenario import play
 
@@ -235,7 +236,7 @@ class TestBuiltIn:
         }
 
     def test_every_telling_cause_has_a_meaning(self) -> None:
-        assert Q850_MEANINGS.keys() >= TELLING_CAUSES
+        assert q850.MEANINGS.keys() >= TELLING_CAUSES
 
 
 @pytest.mark.parametrize("cause", sorted(TELLING_CAUSES))

@@ -306,7 +306,8 @@ def test_an_xdr_leads_to_its_call_and_the_call_to_it(clerk: Console, money: Mone
     xdr = money.call("traced", "0.05", started_at=at - timedelta(seconds=61), ended_at=at, cause="16")
     page = clerk.get(f"/xdrs/{xdr}")
     assert "call_id=traced%40edge&amp;from=2026-10-20T10%3A58%3A59" in page
-    for words in ("12105550100", "442079460101", "Charged for 2 min 00 s", "on none yet"):
+    for words in ("12105550100", "442079460101", "Charged for 2 min 00 s", "on none yet",
+                  "Why it ended Normal call clearing Q.850 cause 16", "Account's balance after"):  # fmt: skip
         assert words in shown(page), words
     assert (
         clerk.client.get("/xdrs?call_id=traced%40edge", follow_redirects=False).headers["location"] == f"/xdrs/{xdr}"

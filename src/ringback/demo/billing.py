@@ -176,7 +176,7 @@ class _Book:
     def _rated(self) -> dict[str, Any]:
         return {
             "i_rate": self.rate.id, "prefix": self.rate.prefix, "destination": self.rate.destination,
-            "price": f"{self.rate.price_first.normalize():f}",
+            "price": f"{self.rate.price_first.normalize():f}", "tariff": self.tariff.name, "product": self.product.name,
         }  # fmt: skip
 
     def _line(self, time_us: int, step: str, text: str, *, level: str = "info", **fields: object) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
-from ringback import clock
+from ringback import clock, q850
 from ringback.access.dependencies import CurrentActor, Records, may
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
@@ -322,9 +322,20 @@ def xdr_page(request: Request, row_id: RowId, reader: Reader, records: Records, 
     _note_xdrs(records, reader, actor, customer, bool(row.caller or row.called))
     return _render(
         request, "xdr.html", reader, row=row, currency=customer.currency, customer=linked, account=account,
-        invoices=invoices, rate=rate if reader.may(Permission.CATALOGUE_READ) else None, call=call, us=clock.to_us,
+        cause=_cause_words(row.cause), invoices=invoices,
+        rate=rate if reader.may(Permission.CATALOGUE_READ) else None, call=call, us=clock.to_us,
         description=description, trace=_trace_url(row) if reader.may(Permission.SESSIONS_READ) else "",
     )  # fmt: skip
+
+
+def _cause_words(cause: str) -> tuple[str, str]:
+    """(meaning, where it is from) of a Q.850 cause; of anything else what the node said."""
+    if cause == "lost":  # the billing engine closed it
+        return "Nobody told of its end", ""
+    meaning = q850.MEANINGS.get(int(cause)) if cause.isascii() and cause.isdecimal() else None
+    if meaning:
+        return meaning.capitalize(), f"Q.850 cause {cause}"
+    return cause, ""
 
 
 @router.get("/xdrs")

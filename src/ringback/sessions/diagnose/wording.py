@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ringback.sessions.diagnose.facts.reasons import Q850, Q850_MEANINGS, reasons_of
+from ringback import q850
+from ringback.sessions.diagnose.facts.reasons import Q850, reasons_of
 from ringback.sessions.story import Arrow, Participant
 
 _MAX_WIRE_TEXT = 160  # of one header value; what senders write has no bound of its own
@@ -74,9 +75,9 @@ def reason_text(arrow: Arrow) -> str:
     """Reason, Warning and Retry-After as written; a Q.850 cause without a text of its own with its meaning after it."""
     details = [f"{name}: {wire_text(value)}" for name, value in given_reasons(arrow)]
     meanings = [
-        Q850_MEANINGS[one.cause]
+        q850.MEANINGS[one.cause]
         for one in reasons_of(arrow)
-        if one.protocol == Q850 and not one.text and one.cause in Q850_MEANINGS
+        if one.protocol == Q850 and not one.text and one.cause in q850.MEANINGS
     ]
     return "; ".join(details) + (f", which means {listed(meanings)}" if meanings else "")
 

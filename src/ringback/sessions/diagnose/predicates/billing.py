@@ -40,7 +40,7 @@ _UNANSWERED = re.compile(
 def _refused(issue: str, *steps: str) -> EndingRecogniser:
     """A recogniser of one reason. `steps`: the line that shows it best besides the decision."""
 
-    @tells_ending(issue, "account", "asker", "rate")
+    @tells_ending(issue, "account", "asker", "product", "rate", "tariff")
     def find(facts: Facts, ending: Ending) -> Finding | None:
         asking = _refusal(facts, ending)
         return _finding(facts, ending, asking, issue, steps) if asking and asking.reason == issue else None
@@ -97,8 +97,8 @@ def _evidence(facts: Facts, ending: Ending, asking: Asking, telling: Entry | Non
 
 
 def _values(facts: Facts, asking: Asking) -> dict[str, str]:
-    account, destination, prefix = (
-        wire_text(asking.fields.get(one, "")) for one in ("account", "destination", "prefix")
+    account, destination, prefix, tariff, product = (
+        wire_text(asking.fields.get(one, "")) for one in ("account", "destination", "prefix", "tariff", "product")
     )
     rate = f" for {destination}" if destination else ""
     if prefix:
@@ -106,7 +106,9 @@ def _values(facts: Facts, asking: Asking) -> dict[str, str]:
     return {
         "account": f" {account}" if account else "",
         "asker": who(facts, asking.asker) if asking.asker else "the node",
+        "product": f" {product}" if product else "",
         "rate": rate,
+        "tariff": (f" in the tariff {tariff}" if tariff else "") + (f" of the product {product}" if product else ""),
     }
 
 
