@@ -165,17 +165,37 @@ def test_the_document_tells_step_and_ends() -> None:
 class TestClassic:
     def test_one_line_a_step_in_columns(self) -> None:
         assert billing_lines(told(play(REFUSED))).splitlines() == [
-            "2026-11-22",
-            "12:00:00.003  edge  Request   12103355787 asks to call 18660333777",
-            "12:00:00.004  edge  Rate      Rate 1866 found, forbidden",
-            "12:00:00.005  edge  Decision  Refused, as the destination is forbidden",
+            "2026-11-22  Billing engine, asked by edge",
+            "12:00:00.003  Request   12103355787 asks to call 18660333777",
+            "12:00:00.004  Rate      Rate 1866 found, forbidden",
+            "12:00:00.005  Decision  Refused, as the destination is forbidden",
         ]
+
+    @pytest.mark.parametrize(
+        ("node", "fields", "said"),
+        [
+            ("edge", {"engine": "CGRateS"}, "CGRateS, asked by edge"),
+            ("101", {"engine": "ringback"}, "Billing engine, asked by edge"),  # by its capture id
+            ("nobody-knows", {"engine": "ringback"}, "Billing engine, asked by nobody-knows"),
+            ("oldbill", {"asked_by": "edge"}, "oldbill, asked by edge"),
+            ("oldbill", {}, "oldbill"),
+            ("", {}, "Billing engine"),
+        ],
+    )
+    def test_the_engine_has_the_word_and_who_asked_is_named(
+        self, node: str, fields: dict[str, str], said: str
+    ) -> None:
+        played = play(REFUSED)
+        played.logs[2].node, played.logs[2].fields = node, {"result": "refused", **fields}
+        lines = billing_lines(told(played)).splitlines()
+        head = next(line for line in reversed(lines) if line.startswith("2026-"))
+        assert head == f"2026-11-22  {said}"
 
     def test_in_the_readers_zone_with_each_day(self) -> None:
         played = play(REFUSED)
         played.logs[2].time_us += 5 * 3_600_000_000
         lines = billing_lines(told(played), ZoneInfo("Asia/Tokyo")).splitlines()
-        assert [lines[0], lines[1][:12], lines[3], lines[4][:12]] == [
+        assert [lines[0][:10], lines[1][:12], lines[3][:10], lines[4][:12]] == [
             "2026-11-22", "21:00:00.003", "2026-11-23", "02:00:00.005",
         ]  # fmt: skip
 
@@ -193,6 +213,7 @@ class TestClassic:
         played = play(REFUSED)
         played.logs[0].text = "two\nlines \x1b[31mred"
         played.logs[0].node = "ed\x07ge"
+        played.logs[0].fields["engine"] = "bill\x1bing"
         assert "\x1b" not in classic_text(told(played))
         assert "two lines �[31mred" in classic_text(told(played))
 

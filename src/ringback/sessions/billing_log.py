@@ -140,13 +140,25 @@ def engine_lane(line: LogLine, known: Mapping[str, Participant]) -> str:
     return name if taken is None or taken.kind == "billing" else f"{name} (billing)"
 
 
+def ends_of(line: LogLine, known: Mapping[str, Participant]) -> tuple[str, str]:
+    """(lane of the engine, lane of the node that asked it or "")."""
+    engine = engine_lane(line, known)
+    asker = known.get(line.fields.get("asked_by", "")) or known.get(line.node)
+    return engine, asker.id if asker is not None and asker.id != engine else ""
+
+
+def who(line: LogLine, known: Mapping[str, Participant]) -> str:
+    """Who wrote the line, and for whom: `Billing engine, asked by edge1`."""
+    engine, node = ends_of(line, known)
+    labels = [known[one].label if one in known else one for one in (engine, node or line.node)]
+    return labels[0] if labels[1] in ("", *labels[:1]) else f"{labels[0]}, asked by {labels[1]}"
+
+
 def addressed(entry: Entry, known: Mapping[str, Participant]) -> Entry:
     """The entry of a billing line with who says it, and to whom."""
     if entry.log is None:
         return entry
-    engine = engine_lane(entry.log, known)
-    asker = known.get(entry.log.fields.get("asked_by", "")) or known.get(entry.log.node)
-    node = asker.id if asker is not None and asker.id != engine else ""
+    engine, node = ends_of(entry.log, known)
     step = step_of(entry.log)
     if node and step in ASKED:
         entry.source, entry.destination = node, engine
