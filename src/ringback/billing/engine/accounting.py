@@ -107,19 +107,15 @@ def _look_up(direct: Direct, statements: queries.Statements, caller: Caller, tol
     """Raises Problem."""
     if not told.account:
         raise Problem(422, "No session of this call is known: say whose it is by account.", field="account")
-    found = find(
-        direct, statements, caller.environment, caller.ids, told.node, told.account, told.call_id, told.direction
-    )
+    at = told.connected_at or clock.now()
+    found = find(direct, statements, caller, told, told.account, at)
     if not isinstance(found, Found):
         trail.tell(told.event, f"No account and no assigned DID number is {told.account}: nobody is charged.", "error",
                    reason="account-unknown")  # fmt: skip
         raise Problem(422, f"There is no account {told.account}: nobody is charged.", field="account")
-    at = told.connected_at or clock.now()
     trail.know(i_account=found.account.id, i_customer=found.customer.id)
     try:
-        priced = find_rate(
-            direct, statements, caller.environment, found, told.service, told.direction, told.called, at
-        )
+        priced = find_rate(found, told, at)
     except Refused as refused:
         return Beginning(found, None, refused.text)
     return Beginning(found, priced)

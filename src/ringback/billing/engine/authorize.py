@@ -81,9 +81,8 @@ def authorize(
     priced: Priced | None = None
     try:
         account, how = _named(direct, statements, caller, asked, trail)
-        looked = find(
-            direct, statements, caller.environment, caller.ids, asked.node, account, asked.call_id, asked.direction
-        )
+        at = now_or(asked.at)
+        looked = find(direct, statements, caller, asked, account, at)
         if looked is None or not caller.holds(looked.versions):
             raise TokenChanged
         node_id, node = _node(direct, statements, caller.environment, asked.node, looked)
@@ -93,15 +92,13 @@ def authorize(
         found.node_id, trail.node = node_id, node
         _tell_account(found, account, how, trail)
         _check_credentials(found, asked)
-        at = now_or(asked.at)
         _tell_status(found, at, trail)
         if asked.service == REGISTRATION:
             return _registered(found, trail)
         funds = funds_of(found)
         trail.tell("balance", funds.told, balance=amount(found.account.balance), currency=found.customer.currency,
                    available=None if funds.left is None else amount(funds.left))  # fmt: skip
-        priced = find_rate(direct, statements, caller.environment, found, asked.service, asked.direction,
-                           asked.called, at, trail)  # fmt: skip
+        priced = find_rate(found, asked, at, trail)
         _tell_rate(priced, found, asked, trail)
         _check_limited(found, priced.rate, asked)
         seconds = _affordable(found, funds, priced.rate, limits.longest_call)

@@ -6,13 +6,18 @@ Nothing narrows them to an environment: each names it itself (tests/engine/test_
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from psycopg.errors import error_from_result
+from psycopg.postgres import types
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.base import ColumnCollection
@@ -32,7 +37,7 @@ class RowsRefused(Exception):
 
 
 class Prepared:
-    """A Core statement as the driver takes it. Rows are tuples, with values as the models have them."""
+    """A Core statement, compiled. Rows are tuples, with values as the models have them."""
 
     def __init__(self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine) -> None:
         dialect = engine.dialect
@@ -40,36 +45,90 @@ class Prepared:
         self.sql: str = str(compiled)
         self._order: list[str] | None = list(compiled.positiontup) if compiled.positiontup is not None else None
         self._fixed: dict[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
-        self._given: list[tuple[str, Callable[[Any], Any]]] = []
+        self._given: dict[str, Callable[[Any], Any]] = {}
         for bind in compiled.binds.values():
             process = bind.type.dialect_impl(dialect).bind_processor(dialect)
             if process is not None:
-                self._given.append((bind.key, process))
+                self._given[bind.key] = process
         self._fixed = self._bound(self._fixed)
-        columns = returned if returned is not None else ()
-        self._made: list[tuple[int, Callable[[Any], Any]]] = []
-        for place, column in enumerate(columns):
-            process = column.type.dialect_impl(dialect).result_processor(dialect, None)
-            if process is not None:
-                self._made.append((place, process))
+        self._made = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None)
+            for column in (returned if returned is not None else ())
+        ]
+        if dialect.name == "postgresql":
+            kind: Any = type(dialect)
+            numbered = statement.compile(dialect=kind(paramstyle="numeric_dollar"))
+            self.name, self.numbered = f"engine_{next(_numbers)}".encode(), str(numbered).encode()
+            self._numbered = [(name, self._given.get(name)) for name in numbered.positiontup]
+            self._reads: list[Callable[[bytes], Any]] = []
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
+        """As the driver takes them."""
         values = self._fixed | self._bound(dict(given))
         return values if self._order is None else tuple(values[name] for name in self._order)
 
     def row(self, raw: Any) -> tuple[Any, ...]:
-        if not self._made:
-            return tuple(raw)
+        """Of one of the driver."""
         values = list(raw)
-        for place, process in self._made:
-            values[place] = process(values[place])
+        for place, process in enumerate(self._made):
+            if process is not None:
+                values[place] = process(values[place])
         return tuple(values)
 
+    def sent(self, given: Mapping[str, Any]) -> list[bytes | None]:
+        """Parameters as PostgreSQL takes them, for `numbered`."""
+        fixed = self._fixed
+        return [
+            _sent(fixed[name] if name not in given else given[name] if process is None else process(given[name]))
+            for name, process in self._numbered
+        ]
+
+    def received(self, result: PGresult) -> list[tuple[Any, ...]]:
+        """Of what PostgreSQL answered."""
+        if not self._reads:
+            self._reads = [_reader(result.ftype(place), made) for place, made in enumerate(self._made)]
+        value, rows = result.get_value, []
+        for number in range(result.ntuples):
+            row = []
+            for place, read in enumerate(self._reads):
+                raw = value(number, place)
+                row.append(None if raw is None else read(raw))
+            rows.append(tuple(row))
+        return rows
+
     def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
-        for name, process in self._given:
+        for name, process in self._given.items():
             if name in values:
                 values[name] = process(values[name])
         return values
+
+
+_numbers = itertools.count()
+
+
+def _sent(value: Any) -> bytes | None:
+    if isinstance(value, str):
+        if "\0" in value:  # which no text of PostgreSQL has: it is to find nothing
+            value = value.replace("\0", "\ufffd")
+        return str.encode(value, errors="replace")
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    return (value.isoformat() if isinstance(value, date) else str(value)).encode()
+
+
+def _reader(kind: int, made: Callable[[Any], Any] | None) -> Callable[[bytes], Any]:
+    """Of a value as PostgreSQL writes it, by the number of its type."""
+    read = _READS.get(kind, bytes.decode)
+    return read if made is None else lambda raw: made(read(raw))
+
+
+_READS: dict[int, Callable[[bytes], Any]] = {
+    types["bool"].oid: lambda raw: raw == b"t",
+    types["date"].oid: lambda raw: date.fromisoformat(raw.decode()),
+    **{types[name].oid: int for name in ("int2", "int4", "int8")},
+}
 
 
 class Direct:
@@ -85,15 +144,28 @@ class Direct:
 
     def rows(self, statement: Prepared, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Tried once more on a new connection where the old one had gone. Raises RecordsAway."""
+        ask = self._asked if self._postgresql else self._executed
         for attempt in (1, 2):
             try:
-                found = self._connection().execute(statement.sql, statement.parameters(given)).fetchall()
-                return [statement.row(each) for each in found]
+                return ask(statement, given)
             except self._errors as error:
                 self._forget()
                 if attempt == 2:
                     raise RecordsAway(" ".join(str(error).split())) from error
         raise AssertionError("not reached")
+
+    def _executed(self, statement: Prepared, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        found = self._connection().execute(statement.sql, statement.parameters(given)).fetchall()
+        return [statement.row(each) for each in found]
+
+    def _asked(self, statement: Prepared, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """As `_executed`, of libpq itself: the cursors of the driver cost more than the answer."""
+        connection = self._connection()
+        libpq, known = connection.pgconn, self._mine.known
+        if statement.name not in known:
+            _good(libpq.prepare(statement.name, statement.numbered))
+            known.add(statement.name)
+        return statement.received(_good(libpq.exec_prepared(statement.name, statement.sent(given))))
 
     def rows_locked(
         self, lock: Prepared, key: int, statement: Prepared, given: Mapping[str, Any]
@@ -172,7 +244,7 @@ class Direct:
             else:
                 made.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
                 made.execute("PRAGMA query_only = 0")
-            self._mine.connection = made
+            self._mine.connection, self._mine.known = made, set()
             with self._lock:
                 self._all.append(made)
         return made
@@ -186,6 +258,13 @@ class Direct:
                     self._all.remove(made)
             with suppress(Exception):
                 made.close()
+
+
+def _good(result: PGresult) -> PGresult:
+    """Raises psycopg.Error."""
+    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+        return result
+    raise error_from_result(result)
 
 
 def _unit(value: Any) -> Any:

@@ -7,17 +7,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from itertools import groupby
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from ringback import clock
 from ringback.billing.engine.billing_log import Trail
 from ringback.billing.engine.direct import Direct
-from ringback.billing.engine.documents import amount
+from ringback.billing.engine.documents import Asked, Told, amount
 from ringback.billing.engine.queries import MOST_ADDRESSES, Statements
 from ringback.billing.engine.rating import LONGEST_PREFIX, Rate, RatingEntry, digits_of, entry_for, prefixes, rate_for
 from ringback.billing.engine.reasons import OF_STATUS, Refused
+from ringback.billing.engine.tokens import Caller
 from ringback.billing.entities.models import Account, Customer
 from ringback.billing.entities.status import account_status
 
@@ -78,6 +78,7 @@ class Found:
     account: AccountRow
     customer: CustomerRow
     product: ProductRow
+    rated: list[tuple[Any, ...]]  # what may rate the call, as `queries.Statements.who` has it
 
     def today(self, at: datetime) -> date:
         return at.astimezone(_zone(self.time_zone)).date()
@@ -101,29 +102,20 @@ class NoAccount:
     node_active: bool
 
 
-_A, _M, _C, _P = 7, 18, 29, 39  # where each entity's fields begin in a row of `queries.Statements.who`
+_A, _M, _C, _P, _R = 7, 18, 29, 39, 42  # where each entity's fields begin in a row of `queries.Statements.who`
 
 
 def find(
-    direct: Direct,
-    statements: Statements,
-    environment: str,
-    ids: dict[str, int | None],
-    node: str,
-    account: str,
-    call_id: str,
-    direction: str,
+    direct: Direct, statements: Statements, caller: Caller, call: Asked | Told, account: str, at: datetime
 ) -> Found | NoAccount | None:
     """`account`: an account's id or a DID number. None: there is no such environment any more."""
-    given = {
-        "environment": environment,
-        "node": node,
-        "account": account,
-        "did": digits_of(account),
-        "call_id": call_id,
-        "direction": direction,
-        **ids,
-    }
+    begins = prefixes(call.called)
+    begins += [""] * (LONGEST_PREFIX + 1 - len(begins))
+    given: dict[str, Any] = {f"prefix_{place}": each for place, each in enumerate(begins)}
+    given |= {
+        "environment": caller.environment, "node": call.node, "account": account, "did": digits_of(account),
+        "call_id": call.call_id, "direction": call.direction, "service": call.service, "at": at, **caller.ids,
+    }  # fmt: skip
     rows = direct.rows(statements.who, given)
     if not rows:
         return None
@@ -132,8 +124,9 @@ def find(
     if row[_A] is None:
         return NoAccount(versions, row[3], bool(row[4]))
     asked, charged = AccountRow(*row[_A:_M]), AccountRow(*row[_M:_C])
-    customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:])
-    return Found(versions, row[2], row[3], bool(row[4]), row[5], row[6], asked, charged, customer, product)
+    customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:_R])
+    rated = [each[_R:] for each in rows]
+    return Found(versions, row[2], row[3], bool(row[4]), row[5], row[6], asked, charged, customer, product, rated)
 
 
 def node_by_address(
@@ -230,37 +223,25 @@ def funds_of(found: Found) -> Funds:
     return min(found_, key=lambda each: each.left or Decimal(0))
 
 
-def find_rate(
-    direct: Direct, statements: Statements, environment: str, found: Found,
-    service: str, direction: str, number: str, at: datetime, trail: Trail | None = None,
-) -> Priced:  # fmt: skip
+def find_rate(found: Found, call: Asked | Told, at: datetime, trail: Trail | None = None) -> Priced:
     """Of the add-on product with the greatest priority that has a rate for the number, else of the account's product.
     `trail` is told which entry and rate. Raises Refused."""
-    begins = prefixes(number)
-    begins += [""] * (LONGEST_PREFIX + 1 - len(begins))
-    given: dict[str, Any] = {f"prefix_{place}": each for place, each in enumerate(begins)}
-    rows = direct.rows(statements.rates, {
-        "environment": environment, "product_id": found.account.product_id, "account_id": found.account.id,
-        "today": found.today(at), "service": service, "at": at, **given,
-    })  # fmt: skip
-    rows.sort(key=lambda row: (-row[0], row[1]))
-    tariffs: list[tuple[RatingEntry, str, str]] = []
-    rates: dict[int, list[Rate]] = {}
+    service, direction, number = call.service, call.direction, call.called
+    tariffs: list[tuple[RatingEntry, str, str, list[Rate]]] = []
     elsewhere = False
-    for (_, product_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
-        of_product = list(group)
-        entries = {row[3]: RatingEntry(row[3], product_id, row[4], row[5], row[6]) for row in of_product}
+    for _, rows in sorted(_products(found, found.today(at)).items()):
+        entries = {row[4]: RatingEntry(*row[4:9]) for row in rows}
         best = entry_for(list(entries.values()), direction, found.node_id)
         if best is None:
             elsewhere |= any(each.direction in (direction, "any") for each in entries.values())
             continue
-        rows_of_best = [row for row in of_product if row[3] == best.id]
-        tariffs.append((best, of_product[0][2], rows_of_best[0][7]))
-        rates[best.id] = [Rate(*row[8:]) for row in rows_of_best if row[9] is not None]
+        of_best = [row for row in rows if row[4] == best.id]
+        rates = [Rate(*row[11:]) for row in of_best if row[11] is not None]
+        tariffs.append((best, of_best[0][9], of_best[0][10], rates))
     if not tariffs:
         _no_entry(found, service, direction, elsewhere)
-    for entry, product, tariff in tariffs:
-        rate = rate_for(rates[entry.id], number, at)
+    for entry, product, tariff, rates in tariffs:
+        rate = rate_for(rates, number, at)
         if rate is None:
             continue
         if trail is not None:
@@ -268,12 +249,26 @@ def find_rate(
             trail.tell("product", f"The product {product} rates {direction} {service} calls by the tariff {tariff}.",
                        i_product=entry.product_id, i_tariff=entry.tariff_id, i_rating_entry=entry.id)  # fmt: skip
         return Priced(rate, entry.tariff_id, tariff, entry.product_id, product)
-    entry, product, tariff = tariffs[-1]
+    entry = tariffs[-1][0]
     if trail is not None:
         trail.know(i_product=entry.product_id, i_tariff=entry.tariff_id)
-    names = " and ".join(dict.fromkeys(f"the tariff {name} of the product {of}" for _, of, name in tariffs))
+    names = " and ".join(dict.fromkeys(f"the tariff {name} of the product {of}" for _, of, name, _ in tariffs))
     raise Refused("destination-not-in-tariff", f"{number or 'An empty number'} begins with no prefix of {names}.",
                   ("tariff", entry.tariff_id))  # fmt: skip
+
+
+def _products(found: Found, today: date) -> dict[tuple[int, int], list[tuple[Any, ...]]]:
+    """Rows of the products that hold today, by (order, id): add-on products by their priority, then the account's own."""
+    products: dict[tuple[int, int], list[tuple[Any, ...]]] = {}
+    for row in found.rated:
+        added, priority, since, until, entry, product = row[:6]
+        if entry is None:
+            continue
+        if product == found.account.product_id:
+            products.setdefault((1, product), []).append(row)
+        if product == added and since <= today and (until is None or until >= today):
+            products.setdefault((-priority, product), []).append(row)
+    return products
 
 
 def _no_entry(found: Found, service: str, direction: str, elsewhere: bool) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Date,
     Engine,
     String,
     and_,
@@ -55,6 +54,7 @@ def _whole(name: str) -> Any:
 
 
 _master = aliased(Account, name="master")
+_rated = aliased(Product, name="rated")
 _ACCOUNT_FIELDS = (
     "id", "charging_id", "product_id", "billing_model", "balance", "credit_limit", "simultaneous_calls", "status",
     "blocked", "activation_date", "expiration_date",
@@ -64,6 +64,8 @@ _CUSTOMER_FIELDS = (
     "suspension_delayed_until",
 )  # fmt: skip
 _PRODUCT_FIELDS = ("id", "name", "simultaneous_calls")
+_ADD_ON_FIELDS = ("product_id", "priority", "effective_from", "effective_to")
+_ENTRY_FIELDS = ("id", "product_id", "direction", "node_id", "tariff_id")
 _RATE_FIELDS = (
     "id", "prefix", "destination", "forbidden", "price_first", "price_next", "interval_first", "interval_next",
     "effective_from",
@@ -71,8 +73,10 @@ _RATE_FIELDS = (
 
 
 def _who() -> Any:
-    """One row: whether the token still holds, the node, the account that is asked for by its id or a DID number, its
-    master where it is an alias, and whose they are."""
+    """Whether the token still holds, the node, the account that is asked for by its id or a DID number, its master where
+    it is an alias, whose they are; and what may rate the call: a row for each add-on product, each entry of the service
+    that the product or an add-on product has, and each rate of its tariff that holds by then. One row at least, where
+    there is such an environment."""
     environment = _text("environment")
     by_id = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("account"))
     by_digits = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("did"))
@@ -95,6 +99,11 @@ def _who() -> Any:
             *(getattr(_master, name).label(f"m_{name}") for name in _ACCOUNT_FIELDS),
             *(getattr(Customer, name).label(f"c_{name}") for name in _CUSTOMER_FIELDS),
             *(getattr(Product, name).label(f"p_{name}") for name in _PRODUCT_FIELDS),
+            *(getattr(AddOn, name).label(f"o_{name}") for name in _ADD_ON_FIELDS),
+            *(getattr(RatingEntry, name).label(f"e_{name}") for name in _ENTRY_FIELDS),
+            _rated.name.label("rated_name"),
+            Tariff.name.label("t_name"),
+            *(getattr(Rate, name).label(f"r_{name}") for name in _RATE_FIELDS),
         )
         .select_from(Environment)
         .outerjoin(Node, and_(Node.environment == Environment.environment, Node.name == _text("node")))
@@ -104,61 +113,27 @@ def _who() -> Any:
         .outerjoin(_master, _master.id == charged)
         .outerjoin(Customer, Customer.id == _master.customer_id)
         .outerjoin(Product, Product.id == _master.product_id)
-        .where(Environment.environment == environment)
-    )
-
-
-def _rates() -> Any:
-    """A row for each entry of the service, of the product and the add-on products of today, and each rate of its tariff
-    that may hold."""
-    environment, product, account = _text("environment"), _whole("product_id"), _whole("account_id")
-    today = bindparam("today", type_=Date)
-    add_ons = (
-        select(AddOn.product_id.label("product_id"), AddOn.priority.label("priority"))
-        .where(
-            AddOn.environment == environment,
-            AddOn.account_id == account,
-            AddOn.effective_from <= today,
-            or_(AddOn.effective_to.is_(None), AddOn.effective_to >= today),
-        )
-        .subquery("added")
-    )
-    begins = [_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]
-    products = select(literal(-1).label("priority"), product.label("product_id")).union_all(
-        select(add_ons.c.priority, add_ons.c.product_id)
-    ).subquery("theirs")  # fmt: skip
-    return (
-        select(
-            products.c.priority,
-            Product.id.label("p_id"),
-            Product.name.label("p_name"),
-            RatingEntry.id.label("e_id"),
-            RatingEntry.direction.label("e_direction"),
-            RatingEntry.node_id.label("e_node_id"),
-            Tariff.id.label("t_id"),
-            Tariff.name.label("t_name"),
-            *(getattr(Rate, name).label(f"r_{name}") for name in _RATE_FIELDS),
-        )
-        .select_from(products)
-        .join(
+        .outerjoin(AddOn, and_(AddOn.environment == environment, AddOn.account_id == _master.id))
+        .outerjoin(
             RatingEntry,
             and_(
                 RatingEntry.environment == environment,
-                RatingEntry.product_id == products.c.product_id,
+                or_(RatingEntry.product_id == _master.product_id, RatingEntry.product_id == AddOn.product_id),
                 RatingEntry.service == _text("service"),
             ),
         )
-        .join(Product, Product.id == RatingEntry.product_id)
-        .join(Tariff, Tariff.id == RatingEntry.tariff_id)
+        .outerjoin(_rated, _rated.id == RatingEntry.product_id)
+        .outerjoin(Tariff, Tariff.id == RatingEntry.tariff_id)
         .outerjoin(
             Rate,
             and_(
                 Rate.environment == environment,
                 Rate.tariff_id == Tariff.id,
-                Rate.prefix.in_(begins),
+                Rate.prefix.in_([_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]),
                 Rate.effective_from <= bindparam("at", type_=UtcTime),
             ),
         )
+        .where(Environment.environment == environment)
     )
 
 
@@ -290,7 +265,6 @@ class Statements:
             return Prepared(statement, statement.selected_columns, engine)
 
         self.who = prepared(_who())
-        self.rates = prepared(_rates())
         self.by_address = prepared(_by_address())
         self.node_by_address = prepared(_node_by_address())
         self.standing = prepared(_standing())
