@@ -137,6 +137,20 @@ def test_an_answer_that_decides_nothing_lets_nobody_through(radius: Radius, engi
     assert radius.authorize(**CALL).code == "Access-Reject"
 
 
+@pytest.mark.parametrize(
+    "proof",
+    [{"CHAP_Password": "wrong"}, {"MS_CHAP_Challenge": "0x0102030405060708"},
+     {"EAP_Message": "0x0201000a01", "Message_Authenticator": "0x00"}],
+)  # fmt: skip
+def test_a_password_that_cannot_be_checked_is_not_taken_for_a_name_alone(
+    radius: Radius, engine: Recorder, proof: dict[str, str | list[str]]
+) -> None:
+    asked = {name: value for name, value in CALL.items() if name != "User_Password"}
+    reply = radius.authorize(**asked | proof)
+    assert (reply.code, reply.one("h323-return-code")) == ("Access-Reject", "h323-return-code=2")
+    assert engine.asked == []
+
+
 def test_an_engine_that_hangs_is_waited_for_as_long_as_is_set(radius: Radius, engine: Recorder) -> None:
     engine.delay_s = 3
     began = time.monotonic()
