@@ -168,7 +168,7 @@ def every_route(app: FastAPI) -> list[tuple[str, str]]:
 
 
 MONEY: dict[str, dict[str, object]] = {  # the last part of a command's path -> what would be done, were it theirs
-    "payments": {"amount": "5", "method": "card"}, "refund": {}, "issue": {}, "void": {},
+    "payments": {"amount": "5", "method": "card"}, "refund": {}, "issue": {}, "void": {}, "allocate": {"invoice": 1},
     "adjustments": {"amount": "-5", "description": "x"}, "adjust": {"amount": "-5", "description": "x"},
     "charges": {"amount": "5", "description": "x"}, "invoices": {"lines": [{"amount": "5", "description": "x"}]},
 }  # fmt: skip

@@ -55,6 +55,10 @@ class Till:
     def refund(self, payment: int, amount: str | None = None) -> Effect:
         return self._do(lambda work: service.refund(work, HOME, payment, Decimal(amount) if amount else None))
 
+    def allocate(self, payment: int, invoice: int, amount: str | None = None) -> Effect:
+        of = None if amount is None else Decimal(amount)
+        return self._do(lambda work: service.allocate(work, HOME, payment, invoice, of))
+
     def adjust(self, amount: str, invoice: int | None = None, account: int | None = None) -> Effect:
         return self._do(
             lambda work: service.adjust(

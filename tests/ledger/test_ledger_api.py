@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -162,6 +163,37 @@ def test_a_preview_is_what_the_command_does_and_does_nothing(site: Site, custome
     site.post(f"{refund}/preview", {"amount": "51"}, 422)
 
 
+def test_what_is_unallocated_settles_an_invoice_that_is_chosen(site: Site, customer: int) -> None:
+    paid, other = (
+        site.post(f"customers/{customer}/invoices", {"lines": [{"description": "TV", "amount": amount}]})["i_invoice"]
+        for amount in ("10", "7")
+    )
+    payment = site.post(f"customers/{customer}/payments", {"amount": "15", "invoices": [paid], **CARD})["i_payment"]
+    path = f"payments/{payment}/allocate"
+    tried = site.post(f"{path}/preview", {"invoice": other, "amount": "3"})
+    assert tried["unallocated"] == {"before": "5.00", "after": "2.00"}
+    assert site.call("GET", f"payments/{payment}")["unallocated"] == "5.00", "a preview changes nothing"
+    done = site.post(path, {"invoice": other, "amount": "3"}, key=f"allocate-{other}")
+    assert tried == done | {"i_payment": None, "i_invoice": None, "i_xdrs": []}
+    assert (done["i_payment"], done["i_invoice"], done["i_xdrs"]) == (payment, other, [])
+    assert site.post(path, {"invoice": other, "amount": "3"}, key=f"allocate-{other}") == done
+    site.post(path, {"invoice": other}, 409, key=f"allocate-{other}")
+    assert site.post(path, {"invoice": other})["invoices"][0]["due"] == {"before": "4.00", "after": "2.00"}
+    site.post(path, {"invoice": other}, 409)
+    assert site.post(path, {"invoice": 99999}, 422)["field"] == "invoice"
+    assert site.post(path, {"amount": "1"}, 422)["field"] == "invoice"
+    site.post("payments/99999/allocate", {"invoice": other}, 404)
+    with site.asked_by(Role.SUPPORT):
+        site.post(path, {"invoice": other}, 403)
+        site.post(f"{path}/preview", {"invoice": other}, 403)
+    told = site.call("GET", f"payments/{payment}")["allocations"]
+    assert [(each["i_invoice"], each["amount"]) for each in told] == [
+        (paid, "10.00"),
+        (other, "3.00"),
+        (other, "2.00"),
+    ]
+
+
 def test_an_invoice_lives(site: Site, customer: int) -> None:
     site.post(f"customers/{customer}/charges", {"amount": "5", "description": "Modem"})
     body = {"lines": [{"description": "TV", "amount": "10.00"}], "collect": True, "issue": False}
@@ -259,6 +291,49 @@ def test_with_whom_they_spoke_is_masked_and_reading_it_is_told(site: Site, custo
     with reading(site.engine, EVERYWHERE) as session:
         reads = session.scalars(select(AuditRecord).where(AuditRecord.action == "xdrs.read")).all()
     assert [(each.entity_type, each.account_id) for each in reads] == [("customer", None), ("account", account)]
+
+
+def test_who_reads_what_is_said_with_a_payment_is_told(site: Site, customer: int) -> None:
+    said = {"reference": "Visa 4242", "comment": "his brother paid"}
+    payment = site.post(f"customers/{customer}/payments", {"amount": "1", **said, **CARD})["i_payment"]
+
+    def reads() -> int:
+        with reading(site.engine, EVERYWHERE) as session:
+            mine = AuditRecord.customer_id == customer, AuditRecord.action == "read"
+            return len(session.scalars(select(AuditRecord).where(*mine)).all())
+
+    with site.asked_by(Role.READ_ONLY):
+        for path in (f"customers/{customer}/payments", f"payments/{payment}"):
+            text = str(site.call("GET", path))
+            assert "4242" not in text
+            assert "brother" not in text
+    assert reads() == 0
+    assert site.call("GET", f"customers/{customer}/payments?method=cash")["payments"] == []
+    assert reads() == 0, "nothing was said there"
+    assert site.call("GET", f"customers/{customer}/payments")["payments"][0]["comment"] == "his brother paid"
+    assert site.call("GET", f"payments/{payment}")["reference"] == "Visa 4242"
+    assert reads() == 2
+
+
+def test_the_first_answer_is_masked_for_who_sees_less_since(site: Site, customer: int) -> None:
+    account = site.world.make("account", id="12103355787", billing_model="debit")
+    path, body = f"customers/{customer}/payments", {"amount": "5", "account": account, **CARD}
+    first = site.post(path, body, key="personal")
+    assert first["accounts"][0]["id"] == "12103355787"
+    before, site.asks = site.asks, replace(site.asks, permissions=site.asks.permissions - {Permission.PERSONAL_READ})
+    again = site.post(path, body, key="personal")
+    site.asks = before
+    assert again["accounts"][0]["id"] == "121xxxxxx87"
+    assert again["balance"] == first["balance"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["xdrs?kind=usage", "xdrs?service=fax", "payments?method=gold", "invoices?state=sent", "invoices?settlement=late"]
+)  # fmt: skip
+def test_a_list_of_what_is_not_there_is_no_empty_list(site: Site, customer: int, asked: str) -> None:
+    told = site.call("GET", f"customers/{customer}/{asked}", 422)
+    assert told["field"] == asked.partition("?")[2].partition("=")[0]
+    assert "is none of" in told["detail"]
 
 
 def test_who_has_a_history_is_not_deleted(site: Site, customer: int) -> None:

@@ -32,12 +32,21 @@ def test_sixteen_writers_keep_what_must_hold(engine: Engine, hosts: list[Engine]
         till = tills[number % 3 == 0]  # most at one customer
         mine = Till.__new__(Till)
         mine.__dict__ = till.__dict__ | {"engine": hosts[number % len(hosts)]}
+        ids: list[int] = []  # of my payment and invoice
+
+        def kept(id_: int | None) -> int:
+            ids.append(id_ or 0)
+            return ids[-1]
+
         acts: list[tuple[str, Callable[[], object]]] = [
-            ("pay", lambda: mine.pay("7.50")),
+            ("pay", lambda: kept(mine.pay("7.50").payment_id)),
             ("use", lambda: mine.use(f"{number}", "0.12345")),
-            ("invoice", lambda: mine.invoice("3", collect=True)),
+            ("invoice", lambda: kept(mine.invoice("3", collect=True).invoice_id)),
             ("same", lambda: mine.use("the same for all", "1")),
             ("adjust", lambda: mine.adjust("-2")),
+            ("refund", lambda: mine.refund(ids[0], "5")),
+            ("allocate", lambda: mine.allocate(ids[0], ids[1])),
+            ("void", lambda: mine.void(ids[1])),
         ]
         for name, act in acts:
             try:
@@ -48,7 +57,7 @@ def test_sixteen_writers_keep_what_must_hold(engine: Engine, hosts: list[Engine]
 
     done: Counter[str] = sum(at_once(*(lambda n=n: writer(n) for n in range(WRITERS))), Counter())
     assert done["same"] == 1
-    assert (done["pay"], done["use"], done["invoice"], done["adjust"]) == (WRITERS,) * 4
+    assert [done[each] for each in ("pay", "use", "invoice", "adjust", "refund")] == [WRITERS] * 5
     check(engine)
     with reading(engine, (HOME,)) as session:
         assert session.scalar(select(func.count()).select_from(Invoice)) == WRITERS

@@ -102,12 +102,14 @@ class Ledger(RuleBasedStateMachine):
             except REFUSED:
                 return
 
-    @rule()
-    def allocate(self) -> None:
-        try:
-            self.till.do(lambda work: service.allocate(work, HOME, self.till.customer))
-        except REFUSED:
-            return
+    @rule(payment=PICKS, invoice=PICKS, amount=AMOUNTS | st.none())
+    def allocate(self, payment: int, invoice: int, amount: str | None) -> None:
+        ids = self.pick(Payment.id, payment, Payment.unallocated > 0), self.pick(Invoice.id, invoice)
+        if ids[0] is not None and ids[1] is not None:
+            try:
+                self.till.allocate(ids[0], ids[1], amount)
+            except REFUSED:
+                return
 
     @rule(days=st.integers(1, 20))
     def days_pass(self, days: int) -> None:

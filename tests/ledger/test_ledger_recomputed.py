@@ -40,6 +40,7 @@ class Told:
     adjusted: int = 0
     paid: int = 0
     void: bool = False
+    credit: list[Paid] = field(default_factory=list)  # what it gave beyond what was due
 
     def due(self) -> int:
         return 0 if self.void else self.total + self.adjusted - self.paid
@@ -101,6 +102,7 @@ class Script:
         invoice.adjusted += lowered
         if amount < lowered:
             self.payments.append(Paid(lowered - amount, lowered - amount))
+            invoice.credit.append(self.payments[-1])
 
     def refund(self, place: int, amount: int) -> None:
         payment = self.payments[place]
@@ -183,7 +185,8 @@ def live(
                 service.void(work, HOME, invoices[place])
                 script.void(place)
             except NotNow:
-                assert script.invoices[place].void or script.invoices[place].paid
+                invoice = script.invoices[place]
+                assert invoice.void or invoice.paid or any(each.refunded < each.amount for each in invoice.credit)
     if done is not None:
         invoices += [done.invoice_id] if done.invoice_id and done.invoice_id not in invoices else []
         payments += [done.payment_id] if done.payment_id else []

@@ -355,8 +355,8 @@ def test_who_may_not_act_sees_no_button_and_is_refused(world: World, money: Mone
     assert "Make void" not in support.get(f"/invoices/{invoice}")
     for path in (f"/customers/{money.customer}/pay", f"/customers/{money.customer}/adjust",
                  f"/customers/{money.customer}/charge", f"/customers/{money.customer}/invoices/new",
-                 f"/payments/{payment}/refund", f"/invoices/{invoice}/adjust", f"/invoices/{invoice}/issue",
-                 f"/invoices/{invoice}/void"):  # fmt: skip
+                 f"/payments/{payment}/refund", f"/payments/{payment}/allocate", f"/invoices/{invoice}/adjust",
+                 f"/invoices/{invoice}/issue", f"/invoices/{invoice}/void"):  # fmt: skip
         assert "money.write" in support.read(path, 403)
         support.post(path, {"step": "do"}, 403)
     assert money.balance() == 6
@@ -504,6 +504,27 @@ def test_adjust_refund_charge_and_invoice(clerk: Console, money: Money) -> None:
     assert "void, " in void
     assert "Wrong customer" in clerk.read(f"/invoices/{invoice}")
     assert money.balance() == 12, "what it had collected is still owed"
+
+
+def test_what_is_unallocated_is_allocated(clerk: Console, money: Money) -> None:
+    paid, other = money.invoice("10"), money.invoice("7")
+    payment = money.pay("15", invoices=(paid,))
+    path = f"/payments/{payment}/allocate"
+    assert f'href="{path}"' in clerk.get(f"/payments/{payment}")
+    assert "5.00 USD is unallocated. Invoice" in clerk.read(path)
+    more = shown(clerk.post(path, {"invoice": str(other), "amount": "6", "step": "show"}, 422).text)
+    assert "is more than what is unallocated of the payment: 5.00" in more
+    done = clerk.do(path, invoice=str(other), amount="")
+    assert "Unallocated payments 5.00 USD 0.00 USD" in done
+    assert "Unpaid, 7.00 USD due Partially paid, 2.00 USD due" in done
+    assert f'href="{path}"' not in clerk.get(f"/payments/{payment}")
+    money.pay("2")
+    assert "no invoice is due" in clerk.read(path)
+    money.invoice("1")
+    assert "Nothing of the payment is unallocated" in shown(
+        clerk.post(path, {"invoice": str(other + 1), "step": "show"}, 409).text
+    )
+    assert [each.entity_id for each in money.records("payment.allocated")][:2] == [str(payment)] * 2
 
 
 def test_a_draft_is_made_and_issued(clerk: Console, money: Money) -> None:

@@ -193,6 +193,26 @@ def _refund(session: Session, writer: Principal, environment: str, row_id: int) 
     return act
 
 
+def _allocation(session: Session, writer: Principal, environment: str, row_id: int) -> Act:
+    payment = queries.payment(session, row_id)
+    customer = queries.customer(session, payment.customer_id)
+    due = queries.due(session, customer.id)[:MOST_DUE]
+    fields = [
+        Field("invoice", "Invoice", Kind.CHOICE, choices=_choices(due), required=True),
+        replace(_AMOUNT, required=False, help="Empty: as much as is unallocated, and due."),
+    ]
+
+    def do(work: UnitOfWork, environment: str, values: Values) -> Effect:
+        return service.allocate(work, environment, row_id, int(values["invoice"]), values["amount"])
+
+    act = _act(customer, f"Allocation of payment {row_id}", "Allocate", fields, do)
+    act.back = f"/payments/{row_id}"
+    free = _money(payment.unallocated, customer)
+    act.told.append(f"{free} is unallocated." if due else f"{free} is unallocated, and no invoice is due.")
+    act.texts = {"invoice": str(due[0].id)} if due else {}
+    return act
+
+
 def _issue(session: Session, writer: Principal, environment: str, row_id: int) -> Act:
     invoice = queries.invoice(session, row_id)
     customer = queries.customer(session, invoice.customer_id)
@@ -290,6 +310,7 @@ ACTS: dict[str, Make] = {
     "/customers/{row_id:int}/charge": _charge,
     "/customers/{row_id:int}/invoices/new": _invoice,
     "/payments/{row_id:int}/refund": _refund,
+    "/payments/{row_id:int}/allocate": _allocation,
     "/invoices/{row_id:int}/adjust": _invoice_adjustment,
     "/invoices/{row_id:int}/issue": _issue,
     "/invoices/{row_id:int}/void": _void,

@@ -20,6 +20,7 @@ from ringback.access.schemas import Principal
 from ringback.billing.ledger import documents, queries, service
 from ringback.billing.ledger.documents import (
     AdjustmentGiven,
+    AllocationGiven,
     BalanceDocument,
     ChargeGiven,
     EffectDocument,
@@ -174,7 +175,7 @@ def read_xdr(principal: Reader, records: Records, actor: CurrentActor, id_: _Id)
 
 @router.get("/customers/{id}/payments", response_model=PaymentPage, summary="What a customer paid")
 def list_payments(
-    principal: Reader, records: Records, id_: _Id,
+    principal: Reader, records: Records, actor: CurrentActor, id_: _Id,
     method: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
     account: Annotated[str, Query(max_length=20, description="i_account: top-ups of its funds")] = "",
     unallocated: Annotated[bool | None, Query(description="With a rest that settles nothing yet")] = None,
@@ -188,20 +189,26 @@ def list_payments(
         "unallocated": "" if unallocated is None else str(unallocated).lower(),
     }  # fmt: skip
     with _reading(records, principal) as (session, _):
-        currency = queries.customer(session, id_).currency
+        customer = queries.customer(session, id_)
         page = queries.payments(session, _asked(filters, sort, cursor, limit), customer_id=id_)
-    rows = [documents.payment(each, currency, sees_personal=principal.sees_personal) for each in page.rows]
+    if page.rows:
+        note_read(records, principal, actor, customer)
+    sees = principal.sees_personal
+    rows = [documents.payment(each, customer.currency, sees_personal=sees) for each in page.rows]
     return {"payments": rows, "cursor": page.cursor}
 
 
 @router.get("/payments/{id}", response_model=OnePayment, summary="One payment, and what it settles")
-def read_payment(principal: Reader, records: Records, id_: _Id) -> Any:
+def read_payment(principal: Reader, records: Records, actor: CurrentActor, id_: _Id) -> Any:
     with _reading(records, principal) as (session, _):
         row = queries.payment(session, id_)
-        currency = queries.customer(session, row.customer_id).currency
+        customer = queries.customer(session, row.customer_id)
         found = queries.allocations(session, payment_id=id_)
-    allocations = [documents.allocation(each, currency) for each in found]
-    return documents.payment(row, currency, sees_personal=principal.sees_personal) | {"allocations": allocations}
+    note_read(records, principal, actor, customer)
+    allocations = [documents.allocation(each, customer.currency) for each in found]
+    return documents.payment(row, customer.currency, sees_personal=principal.sees_personal) | {
+        "allocations": allocations
+    }
 
 
 @router.get("/customers/{id}/invoices", response_model=InvoicePage, summary="A customer's invoices")
@@ -295,7 +302,8 @@ def _command(
 
             return once(work, environment, key, asked, answer)
 
-        return do_changing(records, actor, (environment,), do, comment=comment)[1]
+        done = do_changing(records, actor, (environment,), do, comment=comment)[1]
+        return done if principal.sees_personal else documents.masked(done)
 
     def tried(principal: Writer, records: Records, actor: CurrentActor, id_: _Id, body: Any) -> Any:
         environment = principal.environments[0]
@@ -321,6 +329,10 @@ def _pay(id_: int, body: PaymentGiven) -> _Do:
 
 def _refund(id_: int, body: RefundGiven) -> _Do:
     return lambda work, environment: service.refund(work, environment, id_, body.amount, reason=body.reason)
+
+
+def _allocate(id_: int, body: AllocationGiven) -> _Do:
+    return lambda work, environment: service.allocate(work, environment, id_, body.invoice, body.amount)
 
 
 def _adjust(id_: int, body: AdjustmentGiven) -> _Do:
@@ -361,6 +373,9 @@ def _void(id_: int, body: VoidGiven) -> _Do:
 
 _command("/customers/{id}/payments", "Take a payment", PaymentGiven, _pay, preview=True)
 _command("/payments/{id}/refund", "Refund a payment", RefundGiven, _refund, preview=True)
+_command(
+    "/payments/{id}/allocate", "Settle an invoice with what is unallocated", AllocationGiven, _allocate, preview=True
+)
 _command("/customers/{id}/adjustments", "Adjust a balance, or an invoice", AdjustmentGiven, _adjust, preview=True)
 _command("/customers/{id}/charges", "Charge a customer", ChargeGiven, _charge)
 _command("/customers/{id}/invoices", "Make an invoice", InvoiceGiven, _invoice)

@@ -18,7 +18,7 @@ from ringback.billing.entities.models import Account, Customer
 from ringback.billing.entities.pages_values import exponent
 from ringback.billing.entities.status import account_status, customer_status
 from ringback.billing.ledger import queries
-from ringback.billing.ledger.errors import LedgerError, LedgerNotFound
+from ringback.billing.ledger.errors import LedgerError, LedgerNotFound, NotNow
 from ringback.billing.ledger.models import Allocation, Invoice, Payment, Xdr
 from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.rounding import kept, rounded, spelled
@@ -114,6 +114,11 @@ class Book:
         """Of the audit log, about this invoice."""
         return last_record(self.work, self.environment, "invoice", str(invoice.id))
 
+    def may_charge(self) -> None:
+        """Raises NotNow."""
+        if self.customer.bill_status == "closed":
+            raise NotNow("The customer is closed: nothing is charged any more.")
+
     # What is done
 
     def post(
@@ -174,11 +179,11 @@ class Book:
                     break
                 self.allocate(payment, invoice)
 
-    def allocate(self, payment: Payment, invoice: Invoice) -> Decimal:
-        """As much as both have left; how much that was."""
-        amount = min(payment.unallocated, due_of(invoice))
+    def allocate(self, payment: Payment, invoice: Invoice, most: Decimal | None = None) -> Fact | None:
+        """As much as both have left, and no more than `most`; None: that is nothing."""
+        amount = min(payment.unallocated, due_of(invoice), *([] if most is None else [most]))
         if amount <= 0:
-            return Decimal(0)
+            return None
         self.touch([invoice])
         self.work.add(
             Allocation(
@@ -189,10 +194,9 @@ class Book:
         payment.unallocated -= amount
         invoice.allocated += amount
         self.unallocated -= amount
-        self.tell(
+        return self.tell(
             "payment.allocated", "payment", payment.id, str(payment.id), amount=str(amount), invoice=_named(invoice)
         )
-        return amount
 
     def take_back(self, payment: Payment, allocation: Allocation, amount: Decimal) -> None:
         """The allocation, or a part of it, becomes unallocated."""

@@ -66,6 +66,11 @@ class RefundGiven(_Given):
     reason: OneLine = ""
 
 
+class AllocationGiven(_Given):
+    invoice: AnyId = Field(description="i_invoice")
+    amount: Amount | None = Field(None, description="Null: as much as is unallocated, and due")
+
+
 class AdjustmentGiven(_Given):
     amount: Amount = Field(description="Less than zero: a credit")
     description: Said
@@ -323,6 +328,12 @@ def effect(done: Effect, *, sees_personal: bool) -> dict[str, Any]:
         "i_payment": done.payment_id,
         "i_invoice": done.invoice_id,
     }
+
+
+def masked(effect: dict[str, Any]) -> dict[str, Any]:
+    """An answer that is kept, for somebody who sees less than who was answered."""
+    accounts = [each | {"id": mask(each["id"], "number")} for each in effect["accounts"]]
+    return effect | {"accounts": accounts}
 
 
 def balance(customer: Customer, summary: Summary) -> dict[str, Any]:

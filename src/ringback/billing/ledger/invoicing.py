@@ -34,8 +34,8 @@ def draft(
     book = Book(work, environment, customer_id)
     if period_from and period_to and period_to < period_from:
         raise LedgerError("period_to", "The last day of the period is not before its first.")
-    if lines and book.customer.bill_status == "closed":
-        raise NotNow("The customer is closed: nothing is charged any more.")
+    if lines:
+        book.may_charge()
     for each in lines:
         _check(book, each)
     found = queries.unbilled(work, customer_id, _end_of(work, environment, period_to)) if collect else []
@@ -90,8 +90,9 @@ def void(work: UnitOfWork, environment: str, invoice_id: int, reason: str = "") 
         raise NotNow("The invoice is void already.")
     if invoice.allocated:
         raise NotNow(f"{book.spelled(invoice.allocated)} {book.currency} is paid on it: refund that first.")
-    if invoice.total < 0 and invoice.state == "issued":
-        raise NotNow("The invoice was in the customer's favour, who has it as credit: it cannot be void.")
+    if (credit := queries.credit_of(work, invoice.id)) is not None:
+        left = f"{book.spelled(credit.amount - credit.refunded)} {book.currency}"
+        raise NotNow(f"{left} of it became the customer's credit, payment {credit.id}: refund that first.")
     cause = book.last_record(invoice)
     told = book.tell(
         "invoice.voided", "invoice", invoice.id, _named(invoice), amount=str(invoice.total), note=reason, cause=cause
@@ -128,6 +129,7 @@ def _issue(book: Book, invoice: Invoice, due_on: date | None) -> Effect:
     for line in queries.lines(work, invoice.id):
         if line.id in sums:
             continue
+        book.may_charge()
         account = book.account(line.account_id)
         xdr = book.post(
             "charge", line.amount, line.description, account=account, service=line.service, invoice_id=invoice.id
@@ -194,7 +196,8 @@ def _collected(book: Book, invoice: Invoice, position: int, xdrs: Sequence[Unbil
 def _next_number(work: UnitOfWork, environment: str) -> int:
     """Without gaps: held until this work ends, and given back where it fails."""
     work.lock("invoice_numbers", environment)
-    row = work.scalars(select(InvoiceNumber).execution_options(populate_existing=True)).one_or_none()
+    asked = select(InvoiceNumber).where(InvoiceNumber.environment == environment)
+    row = work.scalars(asked.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         row = InvoiceNumber(environment=environment, last=0)
         work.add(row)

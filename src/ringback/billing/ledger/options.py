@@ -19,17 +19,17 @@ COLLECTION_THRESHOLD = option(
     text(16, r"[0-9]{1,9}(\.[0-9]{1,5})?", "an amount such as 0.50"),
     default="0",
     scope=Scope.ENVIRONMENT,
-    help="Invoices of this total or less are not collected: they are never overdue, and their status is Do not collect."
-    " In the currency of each invoice.",
+    help="Invoices of which no more than this is due are not collected: they are not overdue, and their status is"
+    " Do not collect. In the currency of each invoice.",
 )
 
 
 @touches(COLLECTION_THRESHOLD)
 def _invoices(_looking: Looking, old: str, new: str) -> Iterator[str]:
     if Decimal(new) < Decimal(old):
-        yield f"Invoices of more than {new} become overdue the next day where they are past their date."
+        yield f"Invoices of which more than {new} is due become overdue where they are past their date."
     else:
-        yield Harmless(f"Invoices of up to {new} are no longer collected; what is told of them already stays told.")
+        yield Harmless(f"Invoices of which no more than {new} is due are no longer collected, nor overdue.")
 
 
 def threshold(session: Session, environment: str) -> Decimal:

@@ -290,6 +290,7 @@ def payment_page(request: Request, row_id: RowId, reader: Reader, records: Recor
         writing = Writing(session, reader)
         allocations = queries.allocations(session, payment_id=row_id)
         names = pages_queries.numbers(session, {each.invoice_id for each in allocations})
+        is_wanted = row.account_id is None and row.unallocated > 0 and bool(queries.due(session, customer.id))
         record = last_record(session, environment, "payment", str(row_id))
         others = queries.xdrs(session, Asked({"payment": str(row_id)}, "occurred_at"), customer_id=customer.id).rows
         linked = _customer_link(writing, customer.id)
@@ -300,7 +301,7 @@ def payment_page(request: Request, row_id: RowId, reader: Reader, records: Recor
     return _render(
         request, "payment.html", reader, row=row, currency=customer.currency, customer=linked, account=account,
         allocations=allocations, names=names, method=dict(METHODS).get(row.method, row.method), record=record,
-        reference=texts[0], comment=texts[1], left=left, us=clock.to_us, xdrs=others,
+        reference=texts[0], comment=texts[1], left=left, is_wanted=is_wanted, us=clock.to_us, xdrs=others,
     )  # fmt: skip
 
 
@@ -429,7 +430,7 @@ def _figures(summary: Summary, page: Page) -> list[tuple[str, str, str]]:
         ("Of this overdue", written(summary.overdue), "bad" if summary.overdue else ""),
         ("Not invoiced yet", written(summary.unbilled), ""),
         ("Unallocated payments", written(summary.unallocated), ""),
-        ("Left to the credit limit", written(summary.credit),
+        ("Left to spend" if page.holds_funds else "Left to the credit limit", written(summary.credit),
          "bad" if summary.credit is not None and summary.credit <= 0 else ""),
     ]  # fmt: skip
 

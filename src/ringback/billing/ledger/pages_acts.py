@@ -18,7 +18,6 @@ from starlette.responses import RedirectResponse, Response
 
 from ringback import clock
 from ringback.access.dependencies import CurrentActor, Records, may
-from ringback.access.masking import mask
 from ringback.access.permissions import Permission
 from ringback.access.schemas import Principal
 from ringback.billing.entities.fields import Kind
@@ -155,7 +154,7 @@ def done_page(
             record = last_record(session, environment, told[0], told[1])
         title = Writing(session, writer).title(TYPES["customer"], customer)
     if not writer.sees_personal:  # whoever did it may have seen more
-        effect["accounts"] = [each | {"id": mask(each["id"], "number")} for each in effect["accounts"]]
+        effect = documents.masked(effect)
     links = []
     if effect["i_payment"]:
         links.append(Link(f"Payment {effect['i_payment']}", f"/payments/{effect['i_payment']}"))

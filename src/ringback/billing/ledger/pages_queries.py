@@ -26,6 +26,7 @@ class WholeInvoice:
     row: Invoice
     customer: Customer
     settlement: str
+    told: str  # the same as the customer reads it: what nobody collects is still theirs to pay
     due: Decimal
     lines: Sequence[InvoiceLine]
     adjustments: Sequence[Xdr]  # in their order
@@ -40,10 +41,10 @@ def whole_invoice(session: Session, environment: str, invoice_id: int) -> WholeI
     lines = queries.lines(session, row.id)
     made = select(Xdr).where(Xdr.invoice_id == row.id, Xdr.kind == "adjustment", Xdr.payment_id.is_(None))
     adjustments = session.scalars(made.order_by(Xdr.id)).all()
+    day, least = queries.today(session, environment), threshold(session, environment)
     return WholeInvoice(
-        row, queries.customer(session, row.customer_id),
-        settlement(row, queries.today(session, environment), threshold(session, environment)), due_of(row), lines,
-        adjustments, queries.allocations(session, invoice_id=row.id),
+        row, queries.customer(session, row.customer_id), settlement(row, day, least), settlement(row, day), due_of(row),
+        lines, adjustments, queries.allocations(session, invoice_id=row.id),
         session.scalar(select(Environment.name).where(Environment.environment == environment)) or environment,
         charging_ids(session, [*(each.account_id for each in lines), *(each.account_id for each in adjustments)]),
     )  # fmt: skip

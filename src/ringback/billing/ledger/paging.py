@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -104,8 +104,12 @@ def _bad_cursor() -> LedgerError:
     return LedgerError("cursor", "The list cannot go on from there: begin at its first page.")
 
 
-def words_of(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
+def words_of(name: str, text: str, known: Collection[str]) -> list[str]:
+    """Raises LedgerError where one is not known."""
+    found = [word.strip() for word in text.split(",")]
+    if unknown := [word for word in found if word not in known]:
+        raise LedgerError(name, f"{unknown[0]!r} is none of {', '.join(known)}.")
+    return found
 
 
 def id_of(name: str, text: str) -> int:

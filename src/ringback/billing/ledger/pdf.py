@@ -119,9 +119,9 @@ class _Paper(FPDF):
         self._ink(_INK, 12)
         self._bold(f"To be paid: {self._money(whole.due)} {row.currency}", 8, align=Align.R)
         self._ink(_SOFT, 9)
-        status = SETTLEMENTS[whole.settlement]
+        status = SETTLEMENTS[whole.told]
         if whole.due > 0 and row.due_on is not None:
-            until = "It was due on" if whole.settlement == OVERDUE else "Please pay until"
+            until = "It was due on" if whole.told == OVERDUE else "Please pay until"
             status = f"{status}. {until} {day_text(row.due_on)}; give the number of this invoice."
         self.cell(0, 5, status, align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 

@@ -15,11 +15,14 @@ from sqlalchemy.orm import Session
 from ringback import clock
 from ringback.billing.entities.errors import Use
 from ringback.billing.entities.fields import Entity
-from ringback.billing.entities.models import Account, Customer, Environment
+from ringback.billing.entities.models import SERVICES, Account, Customer, Environment
 from ringback.billing.ledger.errors import LedgerError, LedgerNotFound
 from ringback.billing.ledger.models import (
     BILLED_KINDS,
     HOLDS_FUNDS,
+    INVOICE_STATES,
+    PAYMENT_METHODS,
+    XDR_KINDS,
     Allocation,
     Billed,
     Invoice,
@@ -34,6 +37,7 @@ from ringback.billing.ledger.settlement import (
     OVERDUE,
     PAID,
     PARTIALLY_PAID,
+    SETTLEMENTS,
     UNPAID,
 )  # fmt: skip
 from ringback.records.money import MoneyColumn
@@ -53,7 +57,7 @@ class Summary:
     due: Decimal  # of all invoices
     overdue: Decimal  # of these, of invoices past their date
     unbilled: Decimal  # charged, and on no issued invoice yet
-    credit: Decimal | None  # left to the credit limit; None: there is no limit
+    credit: Decimal | None  # left to the credit limit, or of what was paid in advance; None: there is no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,12 @@ def due(session: Session, customer_id: int) -> Sequence[Invoice]:
     return session.scalars(asked.execution_options(populate_existing=True)).all()
 
 
+def credit_of(session: Session, invoice_id: int) -> Payment | None:
+    """What an invoice gave beyond what was due of it, and was not refunded."""
+    asked = select(Payment).join(Xdr, Xdr.id == Payment.xdr_id).order_by(Payment.id).limit(1)
+    return session.scalar(asked.where(Xdr.invoice_id == invoice_id, Payment.refunded < Payment.amount))
+
+
 def live_allocations(session: Session, payment_id: int) -> Sequence[Allocation]:
     """The newest first."""
     asked = select(Allocation).where(Allocation.payment_id == payment_id, Allocation.reversed_at.is_(None))
@@ -182,12 +192,12 @@ def lines(session: Session, invoice_id: int) -> Sequence[InvoiceLine]:
     return session.scalars(asked).all()
 
 
-def past_due(session: Session, environment: str, day: date, most: int) -> list[tuple[int, int]]:
-    """(customer, invoice) of what is due since before that day, and not known to be overdue."""
+def past_due(session: Session, environment: str, day: date, threshold: Decimal, most: int) -> list[tuple[int, int]]:
+    """(customer, invoice) of what is due since before that day, and has another settlement than was told."""
     asked = (
         select(Invoice.customer_id, Invoice.id)
         .where(Invoice.environment == environment, Invoice.state == "issued", Invoice.due_on < day, due_sql > 0)
-        .where(Invoice.noticed.not_in((OVERDUE, DO_NOT_COLLECT, DO_NOT_PAY)))
+        .where(settlement_sql(day, threshold) != Invoice.noticed)
         .order_by(Invoice.customer_id, Invoice.id)
         .limit(most)
     )
@@ -234,6 +244,8 @@ def summary(session: Session, row: Customer, day: date, threshold: Decimal) -> S
         Account.customer_id == row.id, Account.billing_model.in_(HOLDS_FUNDS)
     )
     ahead, limit = unallocated(session, row.id), row.credit_limit
+    if limit is None and row.balance_control == "prepaid":
+        limit = Decimal(0)
     return Summary(
         row.balance, ahead, owed or Decimal(0), late or Decimal(0),
         row.balance - (asked or Decimal(0)) + ahead - _sum(session, held),
@@ -253,9 +265,9 @@ def xdrs(
     for name, text in asked.filters.items():
         match name:
             case "kind":
-                found = found.where(Xdr.kind.in_(words_of(text)))
+                found = found.where(Xdr.kind.in_(words_of(name, text, XDR_KINDS)))
             case "service":
-                found = found.where(Xdr.service.in_(words_of(text)))
+                found = found.where(Xdr.service.in_(words_of(name, text, dict(SERVICES))))
             case "account":
                 found = found.where(Xdr.account_id == id_of(name, text))
             case "invoice":
@@ -284,7 +296,7 @@ def payments(session: Session, asked: Asked, *, customer_id: int | None = None) 
     for name, text in asked.filters.items():
         match name:
             case "method":
-                found = found.where(Payment.method.in_(words_of(text)))
+                found = found.where(Payment.method.in_(words_of(name, text, PAYMENT_METHODS)))
             case "account":
                 found = found.where(Payment.account_id == id_of(name, text))
             case "unallocated":
@@ -310,9 +322,9 @@ def invoices(
     for name, text in asked.filters.items():
         match name:
             case "state":
-                found = found.where(Invoice.state.in_(words_of(text)))
+                found = found.where(Invoice.state.in_(words_of(name, text, INVOICE_STATES)))
             case "settlement":
-                found = found.where(settlement_sql(day, threshold).in_(words_of(text)))
+                found = found.where(settlement_sql(day, threshold).in_(words_of(name, text, SETTLEMENTS)))
             case "customer":
                 found = found.where(Invoice.customer_id == id_of(name, text))
             case "number":
@@ -335,9 +347,9 @@ def settlement_sql(day: date, threshold: Decimal) -> ColumnElement[str]:
     """As `settlement.settlement`; a test proves them alike."""
     return case(
         (Invoice.state != "issued", ""),
-        (Invoice.total <= 0, DO_NOT_PAY),
+        (and_(due_sql <= 0, Invoice.total <= 0), DO_NOT_PAY),
         (due_sql <= 0, PAID),
-        (Invoice.total <= threshold, DO_NOT_COLLECT),
+        (due_sql <= threshold, DO_NOT_COLLECT),
         (Invoice.due_on < day, OVERDUE),
         (Invoice.allocated > 0, PARTIALLY_PAID),
         else_=UNPAID,
@@ -374,8 +386,12 @@ def history(
     us: Any = cast(Xdr.occurred_at, BigInteger)
     newest = select(func.max(Xdr.id + 0)).where(of)  # else the primary key would be read back to the customer's last
     in_time = newest.where(Xdr.occurred_at >= start, Xdr.occurred_at < end).group_by((us - first) // piece)
-    before = session.scalar(newest.where(Xdr.occurred_at < start))
+    old = newest.where(Xdr.occurred_at < start)
+    before = session.scalar(old)
     ids = {each for each in (before, session.scalar(newest), *session.scalars(in_time)) if each is not None}
+    late = select(Xdr.id).where(Xdr.id == before, Xdr.recorded_at >= start)
+    if session.scalar(late) is not None:  # as a payment of last month: then the rows say which was the last until then
+        ids |= {session.scalar(old.where(Xdr.recorded_at < start))} - {None}
     # `of` once more: by its ids alone, SQLite would look through the environment.
     rows = session.execute(select(Xdr.recorded_at, after, Xdr.id).where(of, Xdr.id.in_(ids)).order_by(Xdr.id))
     found = [Point(row[0], row[1], row[2]) for row in rows if row[0] < end]

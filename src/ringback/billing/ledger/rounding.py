@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from ringback.billing.entities.pages_values import decimals, exponent
@@ -19,22 +18,6 @@ def rounded(amount: Decimal, currency: str) -> Decimal:
 def kept(amount: Decimal) -> Decimal:
     """At the places that xDRs have."""
     return amount.quantize(_STEP, ROUND_HALF_UP)
-
-
-def split(total: Decimal, weights: Sequence[Decimal], currency: str) -> list[Decimal]:
-    """Parts in proportion to the weights (none negative; all zero: equal parts), each at the currency's places, that are
-    together `total`, which is too. What rounding leaves goes to the largest, one unit each, the first of equals first.
-    """
-    unit = Decimal(1).scaleb(-exponent(currency))
-    units, sign = int(abs(total) / unit), -1 if total < 0 else 1
-    shares = [int(weight.scaleb(PLACES)) for weight in weights]
-    if not any(shares):
-        shares = [1] * len(shares)
-    parts = [units * share // sum(shares) for share in shares]
-    left = units - sum(parts)
-    for place in sorted(range(len(parts)), key=lambda at: -shares[at])[:left]:
-        parts[place] += 1
-    return [sign * part * unit for part in parts]
 
 
 def spelled(amount: Decimal, currency: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import NoReturn
 
 from sqlalchemy import Engine, select
 
@@ -16,14 +17,15 @@ from ringback import clock
 from ringback.billing.entities.models import Account
 from ringback.billing.ledger import queries
 from ringback.billing.ledger.book import Book
-from ringback.billing.ledger.errors import LedgerError, NotNow
+from ringback.billing.ledger.errors import LedgerError, LedgerNotFound, NotNow
 from ringback.billing.ledger.invoicing import draft, issue, state_of, void
 from ringback.billing.ledger.models import HOLDS_FUNDS, PAYMENT_METHODS, Payment, Xdr
+from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.rounding import kept
 from ringback.billing.ledger.schemas import Effect
 from ringback.billing.ledger.settlement import due_of
 from ringback.changes.schemas import Actor
-from ringback.changes.service import because, changing
+from ringback.changes.service import because, do_changing
 from ringback.records.engine import UnitOfWork
 
 __all__ = [
@@ -43,9 +45,12 @@ class _TakenBack(Exception):
 
 def preview(engine: Engine, actor: Actor, environment: str, do: Callable[[UnitOfWork], Effect]) -> Effect:
     """What a command would do. Nothing of it stays. Raises what the command raises."""
+
+    def take_back(work: UnitOfWork) -> NoReturn:
+        raise _TakenBack(do(work))
+
     try:
-        with changing(engine, actor, (environment,)) as work:
-            raise _TakenBack(do(work))
+        return do_changing(engine, actor, (environment,), take_back)
     except _TakenBack as back:
         return back.effect.tried()
 
@@ -85,15 +90,25 @@ def pay(
     return book.close(told, "top_up" if funds else "payment", payment_id=payment.id)
 
 
-def allocate(work: UnitOfWork, environment: str, customer_id: int) -> Effect:
-    """What is unallocated goes to what is due, the oldest first. Raises NotNow where there is nothing of either."""
-    book = Book(work, environment, customer_id)
-    if not book.unallocated or not (due := queries.due(work, customer_id)):
-        raise NotNow("There is nothing to allocate, or nothing that is due.")
-    told = book.tell("payments.allocated", "customer", customer_id, book.customer.name)
-    with because(work, told):
-        book.settle(queries.unallocated_payments(work, customer_id), due)
-    return book.close(told, "allocation")
+def allocate(
+    work: UnitOfWork, environment: str, payment_id: int, invoice_id: int, amount: Decimal | None = None
+) -> Effect:
+    """What is unallocated of a payment goes to an invoice. None: as much as both have left."""
+    book = Book(work, environment, queries.payment(work, payment_id).customer_id)
+    payment = queries.payment(work, payment_id, fresh=True)
+    invoice = book.invoice(invoice_id)
+    if payment.account_id is not None:
+        raise NotNow("The payment is the funds of an account that pays in advance: they settle no invoices.")
+    amount = None if amount is None else book.asked(amount)
+    if amount is not None and amount > payment.unallocated:
+        left = book.spelled(payment.unallocated)
+        raise LedgerError("amount", f"{amount:f} is more than what is unallocated of the payment: {left}.")
+    if amount is not None and amount > (due := due_of(invoice)):
+        raise LedgerError("amount", f"{amount:f} is more than what is due of the invoice: {book.spelled(due)}.")
+    told = book.allocate(payment, invoice, amount)
+    if told is None:
+        raise NotNow("Nothing of the payment is unallocated, or nothing of the invoice is due.")
+    return book.close(told, "allocation", payment_id=payment.id, invoice_id=invoice.id)
 
 
 def refund(
@@ -145,8 +160,10 @@ def adjust(
     description = _described(description)
     account = book.account(account_id)
     funds = account is not None and account.billing_model in HOLDS_FUNDS
+    if invoice_id is not None and funds:
+        raise LedgerError("account", "An account that pays in advance is never invoiced: name it, or the invoice.")
     if invoice_id is not None:
-        return _adjust_invoice(book, amount, description, invoice_id, account if not funds else None)
+        return _adjust_invoice(book, amount, description, invoice_id, account)
     if amount > 0 and not funds:
         raise LedgerError(
             "invoice", "What a customer owes besides is a charge. An adjustment that asks for more names an invoice."
@@ -173,8 +190,7 @@ def charge(
     """By hand, or by a task (`kind`: charge, fee, tax). The next invoice asks for it, unless the account holds funds."""
     book = Book(work, environment, customer_id)
     amount = book.asked(amount)
-    if book.customer.bill_status == "closed":
-        raise NotNow("The customer is closed: nothing is charged any more.")
+    book.may_charge()
     description, account = _described(description), book.account(account_id)
     xdr = book.post(kind, amount, description, account=account, service=service, occurred_at=occurred_at)
     told = book.tell(
@@ -196,7 +212,9 @@ def post_usage(
     """
     of = select(Account.customer_id).where(Account.id == account_id, Account.environment == environment)
     customer_id = work.scalar(of)
-    book = Book(work, environment, customer_id or 0, usage=True)
+    if customer_id is None:
+        raise LedgerNotFound(f"There is no account {account_id}.")
+    book = Book(work, environment, customer_id, usage=True)
     known = select(Xdr.id).where(Xdr.environment == environment, Xdr.session_key == session_key)
     if work.scalar(known) is not None:
         return None
@@ -217,7 +235,7 @@ def notice_overdue(work: UnitOfWork, environment: str, today: date | None = None
     day = today or queries.today(work, environment)
     books: dict[int, Book] = {}
     count = 0
-    for customer_id, invoice_id in queries.past_due(work, environment, day, most):
+    for customer_id, invoice_id in queries.past_due(work, environment, day, threshold(work, environment), most):
         book = books.get(customer_id)
         if book is None:
             book = books[customer_id] = Book(work, environment, customer_id)

@@ -26,14 +26,13 @@ def due_of(invoice: Invoice) -> Decimal:
 
 
 def settlement(invoice: Invoice, today: date, threshold: Decimal = NOTHING) -> str:
-    """One of SETTLEMENTS; "" of a draft, and of what is void. `threshold`: up to this total nobody collects."""
+    """One of SETTLEMENTS; "" of a draft, and of what is void. `threshold`: nobody collects while no more than this is due."""
     if invoice.state != "issued":
         return ""
-    if invoice.total <= 0:
-        return DO_NOT_PAY
-    if due_of(invoice) <= 0:
-        return PAID
-    if invoice.total <= threshold:
+    due = due_of(invoice)
+    if due <= 0:
+        return DO_NOT_PAY if invoice.total <= 0 else PAID
+    if due <= threshold:
         return DO_NOT_COLLECT
     if invoice.due_on is not None and invoice.due_on < today:
         return OVERDUE
