@@ -37,6 +37,14 @@ def isoformat(microseconds: int) -> str:
     return from_us(microseconds).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def seconds_words(seconds: int) -> str:
+    """``104 s``, ``2 min 5 s``, ``2 h 46 min 40 s``, ``3 h``: exact, without the parts that are nought."""
+    if seconds < 120:
+        return f"{seconds} s"
+    parts = ((seconds // 3600, "h"), (seconds % 3600 // 60, "min"), (seconds % 60, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
 def random_token(bytes_: int = 32) -> str:
     """URL-safe text from `bytes_` bytes of the system's randomness."""
     return secrets.token_urlsafe(bytes_)

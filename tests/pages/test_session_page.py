@@ -102,6 +102,30 @@ def test_the_lane_heads_stay_in_sight_while_a_long_diagram_scrolls(visit: Visit,
     assert abs(top) < 2
 
 
+def test_a_call_of_few_messages_is_drawn_whole(visit: Visit, site: Site) -> None:
+    for view in ("", "?view=nodes"):
+        page = open_call(visit, site, "answered", view)
+        expect(page.locator(".diagram.whole")).to_be_visible()
+        assert page.evaluate(
+            "(d => d.scrollHeight <= d.clientHeight && d.scrollWidth <= d.clientWidth)(document.querySelector('.diagram'))"
+        )
+
+
+@pytest.mark.parametrize(("query", "dark"), [("", False), ("?view=nodes", True)])
+def test_on_a_phone_what_failed_is_seen_without_scrolling_sideways(
+    visit: Visit, site: Site, query: str, dark: bool
+) -> None:
+    page = open_call(visit, site, "refused", query, width=390, dark=dark)
+    failed = page.locator(".diagram .failing .words >> visible=true").first
+    expect(failed).to_contain_text("403")
+    box, card = failed.bounding_box(), page.locator(".diagram").bounding_box()
+    assert box
+    assert card
+    assert card["x"] <= box["x"]
+    assert box["x"] + box["width"] <= card["x"] + card["width"]
+    assert no_sideways_scroll(page)
+
+
 def test_with_twelve_lanes_the_failing_arrow_is_in_sight(visit: Visit, site: Site) -> None:
     page = open_call(visit, site, "chain", "?view=nodes")
     expect(page.locator(".flow-head .lane")).to_have_count(12)

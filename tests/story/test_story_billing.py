@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from ringback.sessions.billing_log import short_words
 from ringback.sessions.classic import billing_lines, classic_text
 from ringback.sessions.correlate import build_session
+from ringback.sessions.diagram.drawing import MONO_PX
 from ringback.sessions.diagram.svg import advanced_svg, basic_svg
 from ringback.sessions.diagram.text import ladder
 from ringback.sessions.documents import traced_document
-from ringback.sessions.story import LogLine, NodeInfo, Session
+from ringback.sessions.story import Evidence, Issue, LogLine, NodeInfo, Session
 from scenario import Played, play
 
 REFUSED = """
@@ -146,6 +149,62 @@ def test_both_diagrams_have_the_arrows_and_the_refusal_is_marked() -> None:
         assert "✕ refused: destination" in drawn
     assert "Rate 1866 found" in advanced_svg(session)
     assert "Rate 1866 found" not in basic_svg(session)  # no issue rests on it
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"result": "allowed"}, "allowed"),
+        ({"result": "allowed", "max_seconds": "104"}, "allowed, 104 s at most"),
+        ({"result": "allowed", "max_seconds": "7200"}, "allowed, 2 h at most"),
+        ({"result": "allowed", "max_seconds": "10000"}, "allowed, 2 h 46 min 40 s at most"),
+        ({"result": "allowed", "max_seconds": "nan"}, "allowed"),
+        ({"result": "allowed", "max_seconds": "-7"}, "allowed"),
+        ({"result": "refused", "max_seconds": "60"}, "refused"),
+        ({"result": "refused", "reason": "in_use"}, "refused: in_use"),
+    ],
+)
+def test_a_decision_in_few_words(fields: dict[str, str], said: str) -> None:
+    assert short_words(LogLine(0, "billing", "edge", "info", "", "", {"step": "decision", **fields})) == said
+
+
+def test_billing_texts_stay_between_their_lanes_and_what_counts_is_whole() -> None:
+    """By node: a step that does not fit is its name; one that an issue rests on is wrapped, the row as high as it takes."""
+    played = play(REFUSED)
+    played.logs[
+        1
+    ].text = "18660333777 is 1866 (Premium numbers of the United States and Canada) in the tariff Home: forbidden."
+    played.logs[2].text = "Refused " * 20
+    session = told(played)
+    number = next(one.number for one in session.entries if one.log is played.logs[1])
+    issue = Issue("x", "critical", "", "", 1.0, (Evidence(number, ""),), (), ())
+    assert ">Rate<" in advanced_svg(session)
+    for drawn in (advanced_svg(session, [issue]), basic_svg(session, [issue])):
+        (row,) = re.findall(rf'data-number="{number}".*?</a>', drawn)
+        lines = re.findall(r'<text x="([\d.]+)" [^>]*class="words[^>]*>([^<]*)<', row)
+        assert " ".join(words for _, words in lines) == played.logs[1].text
+        assert len(lines) > 1
+        lanes = [float(x) for x in re.findall(r'<line class="life[^"]*" x1="([\d.]+)"', drawn)]
+        for x, words in lines:  # at the left or the right of a lane, and nearer to it than the next is
+            room = min(abs(lane - float(x)) for lane in lanes if abs(lane - float(x)) > 20)
+            assert len(words) * MONO_PX < room
+    heights = [
+        int(re.findall(r'height="(\d+)"', drawn)[0]) for drawn in (basic_svg(session), basic_svg(session, [issue]))
+    ]
+    assert heights[1] > heights[0]
+
+
+def test_on_a_phone_the_whole_basic_diagram_is_as_wide_as_the_screen() -> None:
+    session = told(
+        play(REFUSED.replace("403 Destination forbidden", "403 Calls to premium numbers are not allowed for you"))
+    )
+    drawn = basic_svg(session, narrow=True)
+    assert re.search(r'<svg [^>]*class="flow basic narrow" width="360"', drawn)
+    for x, words in re.findall(r'<text x="([\d.]+)" [^>]*class="words[^>]*>([^<]*)<', drawn):
+        half = len(words) * MONO_PX / 2
+        assert float(x) - half >= -1, words
+        assert float(x) + half <= 361, words
+    assert "✕ refused: destination-forbidden" in drawn
 
 
 def test_a_call_without_billing_lines_has_no_lane_for_billing() -> None:

@@ -289,8 +289,10 @@ def test_a_file_of_its_own_is_one_document_with_its_style_and_everything_in_it()
 
 def test_text_that_is_cut_stands_whole_in_its_title() -> None:
     session = story(REFUSED.replace("rate 1866 is forbidden", "a very long line " * 30))
-    drawn = advanced_svg(session, [issue(3)])
-    assert re.search(r"<text [^>]*><title>(a very long line ){29}a very long line ?</title>[^<]*…</text>", drawn)
+    for draw in (basic_svg, advanced_svg):
+        drawn = draw(session, [issue(3)])
+        assert re.search(r"<title>#3 [^<]*edge: (a very long line ){29}a very long line ?</title>", drawn)
+        assert re.search(r"<text [^>]*>[^<]*…</text>", drawn)
 
 
 def test_the_style_that_pages_load_is_the_style_of_the_diagrams() -> None:

@@ -147,7 +147,7 @@ class _Book:
         what = f"{seconds} s of {self.told}, {charged} s charged: {amount} {currency} (xDR {xdr_id})."
         return [
             *self._asked(f"{seen.called} is {self.told} in the tariff {self.tariff.name}: {cost}."),
-            self._line(seen.asked_us + 60, "decision", "The call is allowed for 7200 s at most.", result="allowed",
+            self._line(seen.asked_us + 60, "decision", "The call is allowed for 2 h at most.", result="allowed",
                        max_seconds=7200, sip_code=200, h323_return_code=0, **self._rated()),
             self._line(seen.answered_us + 3_000, "start", f"{_NODE} tells that the call has begun.", **self._rated()),
             self._line(seen.ended_us + 3_000, "stop", f"{_NODE} tells that the call has ended after {seconds} s.",

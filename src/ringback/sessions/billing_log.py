@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from ringback import clock
 from ringback.sessions.story import Entry, LogLine, Participant
 
 KIND = "billing"
@@ -69,7 +70,7 @@ def engine_name(line: LogLine) -> str:
 
 
 def short_words(line: LogLine) -> str:
-    """For an arrow with little room: `may it begin?`, `refused: destination-forbidden`, `xDR 2204`."""
+    """For an arrow with little room: `may it begin?`, `refused: destination-forbidden`, `allowed, 2 h at most`, `xDR 2204`."""
     step, fields = step_of(line), line.fields
     match step:
         case "request":
@@ -77,7 +78,12 @@ def short_words(line: LogLine) -> str:
         case "decision":
             result = result_of(line) or "answered"
             why = fields.get("reason", "") or fields.get("error_name", "")
-            return f"{result}: {why[:_MOST_SHOWN]}" if why and result == "refused" else result
+            if why and result == "refused":
+                return f"{result}: {why[:_MOST_SHOWN]}"
+            seconds = round(_number(fields.get("max_seconds", "")) or 0)
+            return (
+                f"allowed, {clock.seconds_words(seconds)} at most" if result == "allowed" and seconds > 0 else result
+            )
         case "xdr":
             return f"xDR {_first(fields, 'xdr', 'amount')}".rstrip()
         case "start":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ringback import q850
+from ringback import clock, q850
 from ringback.sessions.diagnose.facts.reasons import Q850, reasons_of
 from ringback.sessions.story import Arrow, Participant
 
@@ -16,20 +16,13 @@ _BEGINNING = re.compile(r"(\A|[.!?] )(an?(?= )|the(?= )|nobody|somebody)")
 
 
 def duration(microseconds: int) -> str:
-    """0.041 s, 3.5 s, 32 s, 2 min 5 s, 1 h 10 min."""
+    """0.041 s, 3.5 s, 32 s, 2 min 5 s, 1 h 10 min 3 s."""
     seconds = max(0, microseconds) / 1e6
     if seconds < 1:
         return f"{seconds:.3f} s"
     if seconds < 10:
         return f"{seconds:.1f} s".replace(".0 s", " s")
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return clock.seconds_words(round(seconds))
 
 
 def times(count: int) -> str:

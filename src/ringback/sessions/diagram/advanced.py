@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ringback.sessions.diagram.drawing import (
+    LINE_PX,
     MONO_PX,
     SANS_PX,
     SMALL_PX,
     Canvas,
+    Words,
     arrow,
+    beside,
     close_message,
     colour_of,
     mark_row,
@@ -24,13 +28,14 @@ from ringback.sessions.diagram.drawing import (
     turn,
 )
 from ringback.sessions.diagram.rows import Row, rows_of, writer_of
-from ringback.sessions.diagram.words import cells, cut, printable
+from ringback.sessions.diagram.words import cells, cut, printable, wrapped
 from ringback.sessions.story import Arrow, Issue, Participant, Session
 
 HEAD_PX, ROW_PX = 54, 28
 _GUTTER = 132  # number, time and leg
 _FOLD_ABOVE = 40  # rows: a shorter flow is shown whole
 _FOLD_RUN = 8  # fewer healthy rows in a row are not worth a fold
+_MOST_LINES = 6  # of the words of one row
 _LONG_HOLD_US = 500_000
 _TELL_HOLD_US = 200_000
 
@@ -110,6 +115,9 @@ class _Advanced:
         self.width = _GUTTER + self.pitch * count + 12
         self.x = {one.id: round(_GUTTER + self.pitch * (at + 0.5)) for at, one in enumerate(session.participants)}
         self.lane_of_agent = {agent: one.id for one in session.participants for agent in one.agents}
+        self.words = [self._words(row) for row in self.rows]
+        heights = (ROW_PX + LINE_PX * (len(one.lines) - 1) for one in self.words)
+        self.tops = list(accumulate(heights, initial=0))  # of each row, and the end of the last
         self.row_of = {row.number: at for at, row in enumerate(self.rows)}
         self.legs = {leg.call_id: at for at, leg in enumerate(session.legs)}
         self.holds = list(self._holds())
@@ -164,23 +172,18 @@ class _Advanced:
             canvas.add("</g>")
 
     def body(self, start: int, end: int, top: int = 0) -> Canvas:
-        height = top + ROW_PX * (end - start) + 6
+        offset = top - self.tops[start]  # of the canvas to the whole flow
+        height = offset + self.tops[end] + 6
         canvas = Canvas(self.width, height, "flow-body", f"Call flow, messages {start + 1} to {end}")
         self._band(canvas, 0, height)
         for at in range(start, end):
-            mark_row(canvas, self.rows[at], top + ROW_PX * (at - start), ROW_PX)
+            mark_row(canvas, self.rows[at], offset + self.tops[at], self.tops[at + 1] - self.tops[at])
         for one in self.session.participants:
             canvas.line(self.x[one.id], top and top - 4, self.x[one.id], height, "life")
         for hold in self.holds:
-            self._hold(canvas, hold, start, end, top)
+            self._hold(canvas, hold, start, end, offset)
         for at in range(start, end):
-            row, y = self.rows[at], top + ROW_PX * (at - start)
-            if row.arrow:
-                self._message(canvas, row, row.arrow, y)
-            elif row.ends:
-                self._asked(canvas, row, *row.ends, y)
-            else:
-                self._note(canvas, row, y)
+            self._row(canvas, at, offset)
         return canvas
 
     def _band(self, canvas: Canvas, y: int, height: int) -> None:
@@ -189,48 +192,78 @@ class _Advanced:
             left = min(inside) - self.pitch / 2 + 4
             canvas.rect(left, y, max(inside) + self.pitch / 2 - 4 - left, height, "band")
 
-    def _gutter(self, canvas: Canvas, row: Row, y: int) -> None:
-        canvas.rect(0, y + 0.5, self.width, ROW_PX - 1, "row")
+    def _row(self, canvas: Canvas, at: int, offset: int) -> None:
+        """`offset`: of the canvas to the whole flow."""
+        row, y = self.rows[at], offset + self.tops[at]
+        line = offset + self.tops[at + 1] - 8  # where an arrow runs
+        if row.arrow:
+            self._open_message(canvas, row, row.arrow)
+        elif row.ends:
+            title = f"#{row.number} {row.time} {row.words}"
+            open_message(canvas, row, title, f"msg {tone_of(row)}", linked=self.linked)
+        else:
+            self._open_note(canvas, row)
+        canvas.rect(0, y + 0.5, self.width, self.tops[at + 1] - self.tops[at] - 1, "row")
         canvas.text(34, y + 19, str(row.number), "number", anchor="end")
         canvas.text(102, y + 19, row.time, "time", anchor="end")
+        if row.arrow:
+            self._message(canvas, row.arrow, y, line, lost=row.unheard and (row.failing or row.evidence))
+        elif row.ends:
+            arrow(canvas, self.x[row.ends[0]], self.x[row.ends[1]], line)
+        self.words[at].draw(canvas, line)
+        close_message(canvas, linked=self.linked)
 
-    def _message(self, canvas: Canvas, row: Row, message: Arrow, y: int) -> None:
-        leg = self.legs.get(message.leg, 0)
+    def _open_message(self, canvas: Canvas, row: Row, message: Arrow) -> None:
         agents = dict.fromkeys(sighting.hop.agent for sighting in message.sightings if sighting.hop.agent)
         seen = f"seen by {', '.join(agents)}" if agents else "seen once"
         title = f"#{row.number} {row.time} {row.words} {row.repeats}, {message.hop.transport}, {seen}"
+        leg = self.legs.get(message.leg, 0)
         open_message(canvas, row, title, f"msg {tone_of(row)} leg-{leg % 4}", linked=self.linked)
-        self._gutter(canvas, row, y)
+
+    def _open_note(self, canvas: Canvas, row: Row) -> None:
+        kind = row.entry.kind if row.entry.kind in ("billing", "media") else "log" if row.unusual else "quiet"
+        marks = " evidence" if row.evidence else ""
+        title = f"#{row.number} {row.time} {row.entry.node}: {row.words}"
+        open_message(canvas, row, title, f"entry {kind}{marks}", linked=self.linked)
+
+    def _message(self, canvas: Canvas, message: Arrow, y: int, line: int, *, lost: bool) -> None:
         if len(self.legs) > 1:
             canvas.add(f'<circle class="leg-mark" cx="117" cy="{y + 15}" r="8"/>')
-            canvas.text(117, y + 18.5, leg_letter(leg), "leg-name", anchor="middle")
+            canvas.text(117, y + 18.5, leg_letter(self.legs.get(message.leg, 0)), "leg-name", anchor="middle")
         x1, x2 = self.x[message.source], self.x[message.destination]
-        line = y + 20
         if x1 == x2:
             turn(canvas, x1, line)
-            canvas.text(x1 + 32, line - 3, self._words(row, self.pitch - 40), "words")
-        else:
-            arrow(canvas, x1, x2, line, lost=row.unheard and (row.failing or row.evidence))
-            for place in self._ticks(message, x1, x2):
-                canvas.line(place, line, place, line + 6, "tick")
-            over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
-            canvas.text((x1 + x2) / 2, line - 6, self._words(row, abs(x2 - x1) - 22), f"words{over}", anchor="middle")
-        close_message(canvas, linked=self.linked)
+            return
+        arrow(canvas, x1, x2, line, lost=lost)
+        for place in self._ticks(message, x1, x2):
+            canvas.line(place, line, place, line + 6, "tick")
 
-    def _asked(self, canvas: Canvas, row: Row, source: str, destination: str, y: int) -> None:
-        """What a node and the billing engine say to each other."""
-        open_message(canvas, row, f"#{row.number} {row.time} {row.words}", f"msg {tone_of(row)}", linked=self.linked)
-        self._gutter(canvas, row, y)
-        x1, x2 = self.x[source], self.x[destination]
-        arrow(canvas, x1, x2, y + 20)
-        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
-        words = self._words(row, abs(x2 - x1) - 22)
-        canvas.text((x1 + x2) / 2, y + 14, words, f"words{over}", anchor="middle")
-        close_message(canvas, linked=self.linked)
-
-    def _words(self, row: Row, pixels: float) -> str:
+    def _words(self, row: Row) -> Words:
+        """What is unusual has as many lines as it takes, everything else one; all of it stands between two lanes, or
+        between those that an arrow joins."""
+        most = _MOST_LINES if row.unusual else 1
+        if row.ends is None:
+            return self._noted(row, most)
+        x1, x2 = (self.x[end] for end in row.ends)
         mark = "✕ " if row.failing or row.refused else ""
-        return mark + row.label(int(pixels / MONO_PX) - len(mark))
+        if x1 == x2:
+            lines = row.lines(int((self.pitch - 40) / MONO_PX), most, mark)
+            return Words(lines, x1 + 32, "start", rise=3)
+        lines = row.lines(int((abs(x2 - x1) - 22) / MONO_PX), most, mark)
+        return Words(lines, (x1 + x2) / 2, over=abs(x2 - x1) > self.pitch + 1)
+
+    def _noted(self, row: Row, most: int) -> Words:
+        entry, participants = row.entry, self.session.participants
+        owner = writer_of(self.session, entry)
+        if owner is None:
+            words = printable(f"{entry.node}: {row.words}" if entry.node else row.words)
+            lines = wrapped(words, int((self.width - _GUTTER - 30) / MONO_PX), most)
+            return Words(lines, _GUTTER + 6, "start", rise=1, over=True)
+        last = len(participants) > 1 and owner is participants[-1]
+        room = self.pitch - 34 if len(participants) > 1 else self.pitch / 2
+        cells_ = int(room / MONO_PX)
+        lines = wrapped(printable(row.words), cells_, most) if row.unusual else [row.label(cells_)]
+        return beside(self.x[owner.id], lines, left=last, rise=1)
 
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:
         """Near the end that the probe stands at; in the middle for one that stands nowhere we know."""
@@ -247,26 +280,6 @@ class _Advanced:
                 yield x2 - forward * (18 + 4 * step)
             else:
                 yield (x1 + x2) / 2 + 4 * step
-
-    def _note(self, canvas: Canvas, row: Row, y: int) -> None:
-        entry = row.entry
-        owner = writer_of(self.session, entry)
-        kind = entry.kind if entry.kind in ("billing", "media") else "log" if row.unusual else "quiet"
-        title = f"#{row.number} {row.time} {entry.node}: {row.words}"
-        marks = " evidence" if row.evidence else ""
-        open_message(canvas, row, title, f"entry {kind}{marks}", linked=self.linked)
-        self._gutter(canvas, row, y)
-        words = row.words if owner or not entry.node else f"{entry.node}: {row.words}"
-        x = self.x[owner.id] if owner else _GUTTER + 6
-        right, left = self.width - x - 24, x - _GUTTER - 24
-        if right >= left or right > 400:
-            if owner:
-                canvas.add(f'<path class="pin" d="M{x} {y + 15}h12"/>')
-            canvas.text(x + (18 if owner else 0), y + 19, words, "words over", room=right)
-        else:
-            canvas.add(f'<path class="pin" d="M{x} {y + 15}h-12"/>')
-            canvas.text(x - 18, y + 19, words, "words over", anchor="end", room=left)
-        close_message(canvas, linked=self.linked)
 
     def _holds(self) -> Iterator[_Hold]:
         """Requests from their arrival to their forwarding or their first answer, responses from arrival to passing on."""
@@ -294,12 +307,12 @@ class _Advanced:
             what = came.sip.method if came.sip.is_request else str(came.sip.status)
             yield _Hold(participant, start, end, went.time_us - came.time_us, what)
 
-    def _hold(self, canvas: Canvas, hold: _Hold, start: int, end: int, top: int) -> None:
+    def _hold(self, canvas: Canvas, hold: _Hold, start: int, end: int, offset: int) -> None:
         if hold.to_row < start or hold.from_row >= end:
             return
         x = self.x[hold.participant]
-        y1 = top + ROW_PX * (max(hold.from_row, start) - start) + (20 if hold.from_row >= start else 0)
-        y2 = top + ROW_PX * (min(hold.to_row, end) - start) + (20 if hold.to_row < end else 0)
+        y1 = offset + (self.tops[hold.from_row + 1] - 8 if hold.from_row >= start else self.tops[start])
+        y2 = offset + (self.tops[hold.to_row + 1] - 8 if hold.to_row < end else self.tops[end])
         milliseconds = hold.microseconds / 1e3
         long = hold.microseconds >= _LONG_HOLD_US
         held = (
@@ -313,9 +326,8 @@ class _Advanced:
                 (at for at in range(max(hold.from_row + 1, start), min(hold.to_row, end)) if self._free(at, x)), None
             )
             if free is not None:
-                canvas.text(
-                    x + 8, top + ROW_PX * (free - start) + 19, held, "held", room=self.pitch - 20, per=SMALL_PX
-                )
+                y = offset + self.tops[free] + 19
+                canvas.text(x + 8, y, held, "held", room=self.pitch - 20, per=SMALL_PX)
 
     def _free(self, at: int, x: int) -> bool:
         """Nothing is drawn to the right of the lane in that row."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ringback.sessions.billing_log import step_of
 from ringback.sessions.capture.sip import parse_uri
 from ringback.sessions.correlate.legs import called
 from ringback.sessions.diagram.drawing import (
+    LINE_PX,
     MONO_PX,
     SANS_PX,
     SMALL_PX,
     Canvas,
+    Words,
     arrow,
+    beside,
     close_message,
     mark_row,
     open_message,
@@ -21,11 +25,14 @@ from ringback.sessions.diagram.drawing import (
 )
 from ringback.sessions.diagram.rows import Row, rows_of, writer_of
 from ringback.sessions.diagram.text import short_labels
-from ringback.sessions.diagram.words import cells, cut, printable
+from ringback.sessions.diagram.words import cells, printable, wrapped
 from ringback.sessions.story import Arrow, Issue, Participant, Session
 
 _TOP, _ROW = 52, 32
 _GUTTER = 78
+_PITCH = {1: 420, 2: 440, 3: 320, 4: 250}  # by the number of lanes
+_NARROW = 360  # pixels: what a phone shows without scrolling
+_MOST_LINES = 4  # of the words of one row
 _FEW_ROWS = 14  # up to here even 100 Trying is shown
 _MOST_ROWS = 60
 
@@ -44,15 +51,20 @@ def basic_svg(
     names: Mapping[str, str] | None = None,
     *,
     standalone: bool = False,
+    narrow: bool = False,
 ) -> str:
-    """`names`: what people call a number, an address or a participant id, e.g. {"12103355787": "John Doe's phone"}."""
-    picture = _Basic(session, issues, names or {}, linked=not standalone)
+    """`names`: what people call a number, an address or a participant id, e.g. {"12103355787": "John Doe's phone"}.
+    `narrow`: for a screen no wider than a phone's; without times."""
+    picture = _Basic(session, issues, names or {}, linked=not standalone, narrow=narrow)
     return picture.drawn().svg(standalone=standalone)
 
 
 class _Basic:
-    def __init__(self, session: Session, issues: Sequence[Issue], names: Mapping[str, str], *, linked: bool) -> None:
+    def __init__(
+        self, session: Session, issues: Sequence[Issue], names: Mapping[str, str], *, linked: bool, narrow: bool
+    ) -> None:
         self.session = session
+        self.narrow = narrow
         self.names = names
         self.linked = linked
         parties = any(one.addresses and not one.cluster for one in session.participants)
@@ -63,10 +75,12 @@ class _Basic:
         self.lanes = self._lanes()
         self.left_out = 0
         self.rows = self._shortened([row for row in rows_of(session, issues) if self._shown(row)])
-        pitch = {1: 420, 2: 440, 3: 320}.get(len(self.lanes), 230)
-        self.width = _GUTTER + pitch * len(self.lanes)
-        self.x = {lane.key: _GUTTER + round(pitch * (at + 0.42)) for at, lane in enumerate(self.lanes)}
-        self.pitch = pitch
+        count = len(self.lanes)
+        self.pitch = max(_NARROW // count, 72) if narrow else _PITCH.get(count, 230)
+        gutter, beside = (0, 0.5) if narrow else (_GUTTER, 0.42)
+        self.width = gutter + self.pitch * count
+        self._room = self.pitch - (2 if narrow else 10)  # of the words above a lane
+        self.x = {lane.key: gutter + round(self.pitch * (at + beside)) for at, lane in enumerate(self.lanes)}
 
     def _lanes(self) -> list[_Lane]:
         asked = {
@@ -137,78 +151,93 @@ class _Basic:
         return [*rows[:third], *telling, *rows[-third:]]
 
     def drawn(self) -> Canvas:
-        bottom = _TOP + _ROW * len(self.rows) + 12 + (20 if self.left_out else 0)
+        heads = [self._head(lane) for lane in self.lanes]
+        top = _TOP + LINE_PX * (max(map(len, heads)) - 2)
+        words = [self._words(row) for row in self.rows]
+        heights = [_ROW + LINE_PX * (len(one.lines) - 1) for one in words]
+        bottom = top + sum(heights) + 12 + (20 if self.left_out else 0)
         canvas = Canvas(
-            self.width, bottom, "basic", f"{self.session.caller} to {self.session.called}: who sent what to whom"
+            self.width,
+            bottom,
+            "basic narrow" if self.narrow else "basic",
+            f"{self.session.caller} to {self.session.called}: who sent what to whom",
         )
-        for position, row in enumerate(self.rows):
-            mark_row(canvas, row, _TOP + _ROW * position + 1, _ROW)
-        for lane in self.lanes:
+        tops = list(accumulate(heights, initial=top))
+        for row, y, height in zip(self.rows, tops, heights, strict=False):
+            mark_row(canvas, row, y + 1, height)
+        for lane, head in zip(self.lanes, heads, strict=True):
             x, faint = self.x[lane.key], "" if lane.reached else " unreached"
-            canvas.text(x, 18, lane.name, f"lane{faint}", anchor="middle", room=self.pitch - 16, per=SANS_PX)
-            canvas.text(x, 34, lane.sub, f"sub{faint}", anchor="middle", room=self.pitch - 16, per=SMALL_PX)
-            canvas.line(x, 44, x, bottom - 8, f"life{faint}")
-        for position, row in enumerate(self.rows):
-            y = _TOP + _ROW * position + 22
-            if row.arrow:
-                self._message(canvas, row, row.arrow, y)
-            elif row.ends:
-                self._asked(canvas, row, *row.ends, y)
-            else:
-                self._note(canvas, row, y)
+            for at, (line, kind, per) in enumerate(head):
+                canvas.text(x, 18 + 15 * at, line, f"{kind}{faint}", anchor="middle", room=self._room, per=per)
+            canvas.line(x, top - 8, x, bottom - 8, f"life{faint}")
+        for row, one, y, height in zip(self.rows, words, tops, heights, strict=False):
+            self._row(canvas, row, one, y, height)
         if self.left_out:
-            words = f"{self.left_out} further messages are in the timeline."
-            canvas.text(self.width / 2, bottom - 10, words, "hint", anchor="middle")
+            further = f"{self.left_out} further messages are in the timeline."
+            canvas.text(self.width / 2, bottom - 10, further, "hint", anchor="middle")
         return canvas
 
-    def _message(self, canvas: Canvas, row: Row, message: Arrow, y: int) -> None:
-        x1, x2 = self.x[self.lane_of[message.source]], self.x[self.lane_of[message.destination]]
-        words = _plain_words(message)
-        lost = row.unheard and (row.failing or row.evidence)
-        title = f"#{row.number} {row.time} {row.words} {row.repeats}".rstrip()
-        open_message(canvas, row, title, f"msg {tone_of(row)}", linked=self.linked)
-        canvas.rect(0, y - 20, self.width, _ROW - 2, "row")
-        canvas.text(_GUTTER - 12, y - 4, row.time, "time", anchor="end")
-        arrow(canvas, x1, x2, y, lost=lost)
-        if row.failing:
-            words = f"✕ {words}"
-        room = int((abs(x2 - x1) - 30) / MONO_PX)
-        if row.repeats:
-            words = f"{cut(printable(words), max(8, room - cells(row.repeats) - 1))} {row.repeats}"
-        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
-        canvas.text((x1 + x2) / 2, y - 6, words, f"words{over}", anchor="middle", room=room * MONO_PX)
-        close_message(canvas, linked=self.linked)
+    def _head(self, lane: _Lane) -> list[tuple[str, str, float]]:
+        """(line, class, pixels a cell) of a lane's name and of what stands under it."""
+        room = self._room
+        names = wrapped(printable(lane.name), int(room / SANS_PX), 2) if self.narrow else [lane.name]
+        subs = [lane.sub] if cells(lane.sub) * SMALL_PX <= room else lane.sub.split(" · ", 1)  # software, address
+        subs = [] if self.narrow and lane.reached else subs
+        return [*((name, "lane", SANS_PX) for name in names), *((sub, "sub", SMALL_PX) for sub in subs)]
 
-    def _asked(self, canvas: Canvas, row: Row, source: str, destination: str, y: int) -> None:
-        """What the switch and the billing engine say to each other."""
-        x1, x2 = self.x[self.lane_of[source]], self.x[self.lane_of[destination]]
-        open_message(canvas, row, f"#{row.number} {row.time} {row.words}", f"msg {tone_of(row)}", linked=self.linked)
-        canvas.rect(0, y - 20, self.width, _ROW - 2, "row")
-        canvas.text(_GUTTER - 12, y - 4, row.time, "time", anchor="end")
-        arrow(canvas, x1, x2, y)
-        mark = "✕ " if row.refused else ""
-        words = mark + row.label(int((abs(x2 - x1) - 30) / MONO_PX) - len(mark))
-        over = " over" if abs(x2 - x1) > self.pitch + 1 else ""
-        canvas.text((x1 + x2) / 2, y - 6, words, f"words{over}", anchor="middle")
-        close_message(canvas, linked=self.linked)
+    def _words(self, row: Row) -> Words:
+        if row.ends is None:
+            return self._noted(row)
+        ends = [self.x[self.lane_of[end]] for end in row.ends]
+        apart, middle = abs(ends[1] - ends[0]), sum(ends) / 2
+        if row.arrow:
+            told = ("✕ " if row.failing else "") + printable(_plain_words(row.arrow))
+        else:
+            told = ("✕ " if row.refused else "") + printable(row.labels[-1])
+        if self.narrow:
+            return self._within(row, told, middle)
+        lines = row.wrapped(told, int((apart - 30) / MONO_PX), _MOST_LINES)
+        return Words(lines, middle, over=apart > self.pitch + 1)
 
-    def _note(self, canvas: Canvas, row: Row, y: int) -> None:
-        """A line of a log, beside the lane of who wrote it."""
+    def _noted(self, row: Row) -> Words:
+        """Of a line of a log, beside the lane of who wrote it: between that and the next."""
+        x = self._owner(row)
+        if self.narrow:
+            return self._within(row, printable(row.words), x)
+        last = len(self.lanes) > 1 and x == self.x[self.lanes[-1].key]
+        room = self.pitch - 36 if len(self.lanes) > 1 else self.width - x - 30
+        lines = wrapped(printable(row.words), int(room / MONO_PX), _MOST_LINES)
+        return beside(x, lines, left=last, rise=4)
+
+    def _owner(self, row: Row) -> float:
         owner = writer_of(self.session, row.entry)
         key = self.lane_of[owner.id] if owner else "switch"
-        x = self.x.get(key, self.x[self.lanes[0].key])
-        kind = row.entry.kind if row.entry.kind in ("billing", "media") else "log"
-        open_message(canvas, row, f"#{row.number} {row.time} {row.entry.node}: {row.words}",
-                     f"entry {kind}{' evidence' if row.evidence else ''}", linked=self.linked)  # fmt: skip
-        canvas.rect(0, y - 20, self.width, _ROW - 2, "row")
-        canvas.text(_GUTTER - 12, y - 4, row.time, "time", anchor="end")
-        room = self.width - x - 30
-        if room >= 200:
-            canvas.add(f'<path class="pin" d="M{x} {y - 8}h14"/>')
-            canvas.text(x + 20, y - 4, row.words, "words over", room=room)
+        return self.x.get(key, self.x[self.lanes[0].key])
+
+    def _within(self, row: Row, told: str, middle: float) -> Words:
+        """As near to `middle` as the edges of the picture let them be."""
+        lines = row.wrapped(told, int((self.width - 8) / MONO_PX), _MOST_LINES)
+        half = max(map(cells, lines)) * MONO_PX / 2
+        return Words(lines, min(max(middle, half + 4), self.width - half - 4), over=True)
+
+    def _row(self, canvas: Canvas, row: Row, words: Words, top: int, height: int) -> None:
+        if row.ends:
+            kind = f"msg {tone_of(row)}"
         else:
-            canvas.add(f'<path class="pin" d="M{x} {y - 8}h-14"/>')
-            canvas.text(x - 20, y - 4, row.words, "words over", anchor="end", room=x - _GUTTER - 20)
+            kind = f"entry {row.entry.kind if row.entry.kind in ('billing', 'media') else 'log'}"
+            kind += " evidence" if row.evidence else ""
+        by = "" if row.ends else f"{row.entry.node}: "
+        title = f"#{row.number} {row.time} {by}{row.words} {row.repeats}".rstrip()
+        open_message(canvas, row, title, kind, linked=self.linked)
+        canvas.rect(0, top + 2, self.width, height - 2, "row")
+        y = top + height - 10
+        if not self.narrow:
+            canvas.text(_GUTTER - 12, top + 18, row.time, "time", anchor="end")
+        if row.ends:
+            lost = row.arrow is not None and row.unheard and (row.failing or row.evidence)
+            x1, x2 = (self.x[self.lane_of[end]] for end in row.ends)
+            arrow(canvas, x1, x2, y, lost=lost)
+        words.draw(canvas, y)
         close_message(canvas, linked=self.linked)
 
 

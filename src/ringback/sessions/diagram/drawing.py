@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import escape
 
 from ringback.sessions.diagram.rows import CHALLENGES, Row
@@ -12,6 +13,7 @@ from ringback.sessions.diagram.words import cut, printable
 MONO_PX = 7.3  # an advance of the widest usual monospaced font at 12 px
 SANS_PX = 7.6  # a cautious mean of the bold lane names at 12.5 px
 SMALL_PX = 6.7  # mono at 11 px
+LINE_PX = 14  # from one line of a text to the next
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{3}(?:[0-9A-Fa-f]{3})?")
 
 
@@ -71,6 +73,33 @@ class Canvas:
                 f'<style>{TOKENS}{STYLE}</style><rect class="ground" width="{self.width}" height="{self.height}"/>'
             )
         return f"{opening}{ground}{''.join(self.parts)}</svg>"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Of a row, one line under the other, and where they stand."""
+
+    lines: list[str]  # at least one
+    x: float
+    anchor: str = "middle"
+    rise: int = 6  # pixels that the last of them is above the row's arrow
+    over: bool = False  # across a lane
+    pin: bool = False  # joined to the lane beside which they stand
+
+    def draw(self, canvas: Canvas, line: float) -> None:
+        """`line`: where the row's arrow runs."""
+        first = line - self.rise - LINE_PX * (len(self.lines) - 1)
+        if self.pin:
+            forward = -1 if self.anchor == "end" else 1
+            canvas.add(f'<path class="pin" d="M{self.x - 18 * forward:g} {first - 4:g}h{12 * forward}"/>')
+        kind = "words over" if self.over else "words"
+        for at, words in enumerate(self.lines):
+            canvas.text(self.x, first + LINE_PX * at, words, kind, anchor=self.anchor)
+
+
+def beside(x: float, lines: list[str], *, left: bool, rise: int) -> Words:
+    """A note at a lane."""
+    return Words(lines, x - 18 if left else x + 18, "end" if left else "start", rise, over=True, pin=True)
 
 
 def tone_of(row: Row) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ringback.sessions.billing_log import KIND, result_of, short_words
-from ringback.sessions.diagram.words import cells, cut, printable
+from ringback.sessions.billing_log import KIND, result_of, short_words, step_words
+from ringback.sessions.diagram.words import cells, cut, printable, wrapped
 from ringback.sessions.story import Arrow, Entry, Issue, Participant, Session
 from ringback.sessions.timeline import message_words
 
@@ -49,7 +49,9 @@ class Row:
         """Ways to write what was sent on an arrow, each shorter than the one before. A Request-URI is left out where the
         dialog says as much."""
         if self.arrow is None:
-            return [self.words, *([short_words(self.entry.log)] if self.ends and self.entry.log else [])]
+            log = self.entry.log if self.entry.kind == KIND else None
+            short = (short_words if self.ends else step_words)(log) if log else ""
+            return [self.words, short] if short else [self.words]
         sip = self.arrow.sip
         if not sip.is_request:
             return [self.words, f"{sip.status} {sip.phrase}"] if sip.method == "INVITE" else [self.words]
@@ -68,6 +70,21 @@ class Row:
         ways = [printable(label) for label in self.labels]
         words = next((way for way in ways if cells(way) <= left), ways[-1])
         return cut(cut(words, left, ending) + repeats, room, ending)
+
+    def lines(self, room: int, most: int, mark: str = "") -> list[str]:
+        """`label` on at most `most` lines, `mark` before it."""
+        if most == 1:
+            return [mark + self.label(room - len(mark))]
+        ways = [f"{mark}{printable(label)}" for label in self.labels]
+        shown = next((way for way in ways if cells(f"{way} {self.repeats}".rstrip()) <= room), ways[-1])
+        return self.wrapped(shown, room, most)
+
+    def wrapped(self, words: str, room: int, most: int) -> list[str]:
+        """On at most `most` lines; how often it was sent is never cut off, on one more line if need be."""
+        lines = wrapped(words, room, most)
+        if self.repeats and cells(f"{lines[-1]} {self.repeats}") <= room:
+            return [*lines[:-1], f"{lines[-1]} {self.repeats}"]
+        return [*lines, self.repeats] if self.repeats else lines
 
     @property
     def repeats(self) -> str:

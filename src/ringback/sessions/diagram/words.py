@@ -54,6 +54,18 @@ def cut(text: str, room: int, ending: str = "…") -> str:
     return "".join(kept) + ending
 
 
+def wrapped(text: str, room: int, most: int) -> list[str]:
+    """`text` on at most `most` lines of `room` cells, broken after a space or a hyphen where it can be; the last one cut."""
+    lines: list[str] = []
+    while cells(text) > room and len(lines) < most - 1:
+        at = max(1, len(cut(text, room, "")))
+        if text[at] != " ":
+            at = max(text.rfind(" ", 0, at), text.rfind("-", 0, at)) + 1 or at
+        lines.append(text[:at].rstrip())
+        text = text[at:].lstrip()
+    return [*lines, cut(text, room)]
+
+
 def centred(text: str, room: int) -> str:
     left = (room - cells(text)) // 2
     return " " * left + text + " " * (room - cells(text) - left)

@@ -181,6 +181,7 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
         diagram=_drawn(opened, view),
         billing_log=billing_lines(session, viewer_zone(request)) if view == "classic" else "",
         view=view,
+        whole=len(session.entries) <= story_view.FOLD_ABOVE,
         timeline=story_view.timeline(opened, kind, node, unfolded=all_),
         chosen_kind=kind,
         chosen_node=node,
@@ -195,7 +196,8 @@ def _page(request: Request, it: Opened, view: str, kind: str, node: str, all_: b
 def _drawn(opened: OpenedSession, view: str) -> str:
     match view:
         case "basic":
-            return basic_svg(opened.session, opened.issues)
+            drawn = basic_svg(opened.session, opened.issues)
+            return drawn + basic_svg(opened.session, opened.issues, narrow=True)
         case "nodes":
             return advanced_svg(opened.session, opened.issues)
         case _:
