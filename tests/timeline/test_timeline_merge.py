@@ -282,4 +282,9 @@ def test_both_databases_page_alike(engine: Engine, tmp_path: Path, limit: int) -
     rows = [row for page in place.pages(of, limit) for row in page.rows]
     assert ids(rows) == ids(place.page(of, limit=200).rows)
     assert [sum(row.what == what for row in rows) for what in ("session", "invoice", "xdr")] == [4, 8, 12]
+    for text in ("mod", "MODEM", "%", "was"):
+        words = Asked(ALL.start_us, ALL.end_us, words=(text,))
+        found = [row for page in place.pages(of, limit, words) for row in page.rows]
+        told = [row for row in rows if text.lower() in f"{row.sentence} {row.detail}".lower()]
+        assert ids(found) == ids(told), text
     events.close()
