@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 from sqlalchemy import Engine
@@ -20,11 +21,12 @@ from ringback.billing.engine.billing_log import Trail
 from ringback.billing.engine.direct import Direct
 from ringback.billing.engine.documents import Taken, Told, XdrDocument, amount
 from ringback.billing.engine.finding import Found, Priced, find, find_rate, node_by_address
-from ringback.billing.engine.models import CLOSED, RESERVED, STARTED, EngineSession
+from ringback.billing.engine.models import CLOSED, LOST, RESERVED, STARTED, EngineSession
 from ringback.billing.engine.rating import Rate, charged_seconds, price
 from ringback.billing.engine.reasons import Refused
 from ringback.billing.engine.reserving import ELSEWHERE_S, Reservations
 from ringback.billing.engine.tokens import Caller
+from ringback.billing.ledger.errors import LedgerError
 from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.service import post_usage
 from ringback.changes.schemas import Actor
@@ -33,7 +35,6 @@ from ringback.problem import Problem
 from ringback.records.engine import UnitOfWork
 
 GRACE = timedelta(seconds=60)  # after its max seconds, that a stop has to arrive
-LOST = "lost"  # cause of a session whose end nobody told
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def take(
         """None: nobody has asked for the call, and what is needed to begin it is not looked up yet."""
         call_id = queries.call_of_session(work, caller.environment, told.session) or told.call_id
         work.lock("engine call", caller.environment, call_id)
-        row = _session(queries.sessions_of_call(work, caller.environment, call_id), told)
+        row = _session(queries.sessions_of_call(work, caller.environment, call_id), told, beginning)
         if row is None and beginning is not None:
             row = _begin(work, caller.environment, told, beginning, limits)
         return None if row is None else _advance(work, row, told, limits)
@@ -91,13 +92,16 @@ def _know_node(direct: Direct, statements: queries.Statements, caller: Caller, t
         trail.node = found[1]
 
 
-def _session(rows: Sequence[EngineSession], told: Told) -> EngineSession | None:
-    """Of the sessions of its call, the newest first: the one that is meant."""
+def _session(rows: Sequence[EngineSession], told: Told, beginning: Beginning | None) -> EngineSession | None:
+    """Of the sessions of its call, the newest first: the one that is meant. `beginning`: whose it is, where `told` says it
+    otherwise than it was asked for (+1..., a DID number)."""
     if told.session:
         for row in rows:
             if row.key == told.session:
                 return row
     fitting = [row for row in rows if not told.account or told.account in (row.charging_id, str(row.account_id))]
+    if beginning is not None and not fitting:
+        fitting = [row for row in rows if row.account_id == beginning.found.account.id]
     fitting = [row for row in fitting if row.direction == told.direction] or fitting
     open_ = [row for row in fitting if row.state != CLOSED]
     return next(iter([*open_, *fitting]), None)
@@ -175,20 +179,23 @@ def _advance(work: UnitOfWork, row: EngineSession, told: Told, limits: Limits) -
     now = clock.now()
     if row.state == CLOSED and (told.event != "stop" or row.xdr_id is not None):
         return _again(work, row, told)
+    if row.state == LOST:
+        row.state = RESERVED if row.started_at is None else STARTED
+        row.ended_at = None
     seconds = _seconds(row, told, now)
     common = _common(row)
     row.seen_at = now
     row.conf_id = row.conf_id or told.conf_id
     if told.event == "stop":
         row.seconds = seconds
-        row.ended_at = told.ended_at or now
+        row.ended_at = min(told.ended_at or now, now)  # a node's clock may be ahead
         line: Line = ("stop", f"{told.node} tells that the call has ended after {seconds} s.", "info",
                       common | {"seconds": seconds, "cause": told.cause})  # fmt: skip
         xdr, charged = close(work, row, told.cause)
         return Taken(session=row.key, state="closed", xdr=_document(xdr)), [line, *charged]
     if row.state == RESERVED:
         row.state = STARTED
-        row.started_at = told.connected_at or now - timedelta(seconds=seconds)
+        row.started_at = min(told.connected_at or now - timedelta(seconds=seconds), now)
     if told.event == "interim":
         row.told += 1
         row.seconds = max(row.seconds, seconds)
@@ -203,14 +210,14 @@ def _again(work: UnitOfWork, row: EngineSession, told: Told) -> tuple[Taken, lis
     xdr = work.get(Xdr, row.xdr_id) if row.xdr_id is not None else None
     taken = Taken(session=row.key, state="closed", xdr=_document(xdr))
     text, level = f"{told.node} tells of the call again, which has ended.", "info"
-    if told.event == "stop" and xdr is not None and told.seconds is not None and told.seconds != xdr.seconds:
-        text = f"{told.node} tells that the call has ended after {told.seconds} s; it was charged for {xdr.seconds} s already."
+    if told.event == "stop" and xdr is not None and told.seconds is not None and told.seconds != row.seconds:
+        text = f"{told.node} tells that the call has ended after {told.seconds} s; it was charged for {row.seconds} s already."
         level = "warning"
     return taken, [(told.event, text, level, _common(row) | {"xdr": row.xdr_id})]
 
 
 def close(work: UnitOfWork, row: EngineSession, cause: str) -> tuple[Xdr | None, list[Line]]:
-    """Ended, and charged for the seconds that it shows."""
+    """Ended, and charged for the seconds that it shows, without those that were charged before it was opened again."""
     row.state = CLOSED
     row.lapses_at = row.ended_at or row.seen_at
     common = _common(row)
@@ -221,19 +228,32 @@ def close(work: UnitOfWork, row: EngineSession, cause: str) -> tuple[Xdr | None,
         return None, [("xdr", text, "error", common | {"reason": "destination-not-in-tariff"})]
     rate = rate_of(row)
     cost, charged = price(rate, row.seconds), charged_seconds(rate, row.seconds)
+    seconds, parts = row.seconds, queries.charged(work, row.environment, row.key) if row.xdr_id is not None else []
+    if parts:
+        charged -= sum(each.charged_seconds or 0 for each in parts)
+        cost -= sum((each.amount for each in parts), Decimal(0))
+        seconds -= sum(each.seconds or 0 for each in parts)
+        if charged <= 0 or len(parts) >= queries.MOST_PARTS:
+            row.xdr_id = parts[-1].id
+            return parts[-1], [("xdr", "The call was charged before.", "info", common | {"xdr": row.xdr_id})]
     ended = row.ended_at or row.seen_at
-    xdr = post_usage(
-        work, row.environment, row.account_id, cost, session_key=row.key, service=row.service, seconds=row.seconds,
-        charged_seconds=charged, rate=(row.rate_id, row.prefix, row.destination), caller=row.caller, called=row.called,
-        call_id=row.call_id, conf_id=row.conf_id, node=row.node,
-        started_at=row.started_at or ended - timedelta(seconds=row.seconds), ended_at=ended, cause=cause,
-    )  # fmt: skip
+    try:
+        xdr = post_usage(
+            work, row.environment, row.account_id, cost, session_key=queries.part_key(row.key, len(parts)),
+            service=row.service, seconds=seconds, charged_seconds=charged,
+            rate=(row.rate_id, row.prefix, row.destination), caller=row.caller, called=row.called, call_id=row.call_id,
+            conf_id=row.conf_id, node=row.node,
+            started_at=row.started_at or ended - timedelta(seconds=row.seconds), ended_at=ended, cause=cause,
+        )  # fmt: skip
+    except LedgerError as error:
+        return None, [("xdr", f"{row.seconds} s of {rate.told} are not charged: {error}", "error", common)]
     if xdr is None:
         return None, [("xdr", "The call was charged before.", "info", common)]
     work.flush()
     row.xdr_id = xdr.id
     currency = queries.currency_of(work, xdr.customer_id)
-    text = f"{row.seconds} s of {rate.told}, {charged} s charged: {amount(xdr.amount)} {currency} (xDR {xdr.id})."
+    more = " more" if parts else ""
+    text = f"{seconds} s{more} of {rate.told}, {charged} s charged: {amount(xdr.amount)} {currency} (xDR {xdr.id})."
     return xdr, [("xdr", text, "info", common | {"xdr": xdr.id, "amount": amount(xdr.amount), "currency": currency})]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from psycopg.errors import error_from_result
@@ -37,9 +38,12 @@ class RowsRefused(Exception):
 
 
 class Prepared:
-    """A Core statement, compiled. Rows are tuples, with values as the models have them."""
+    """A Core statement, compiled. Rows are tuples, with values as the models have them; the first `alike` columns say the
+    same in every row."""
 
-    def __init__(self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine) -> None:
+    def __init__(
+        self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine, *, alike: int = 0
+    ) -> None:
         dialect = engine.dialect
         compiled = statement.compile(dialect=dialect)
         self.sql: str = str(compiled)
@@ -60,7 +64,8 @@ class Prepared:
             numbered = statement.compile(dialect=kind(paramstyle="numeric_dollar"))
             self.name, self.numbered = f"engine_{next(_numbers)}".encode(), str(numbered).encode()
             self._numbered = [(name, self._given.get(name)) for name in numbered.positiontup]
-            self._reads: list[Callable[[bytes], Any]] = []
+            self._reads: list[tuple[int, Callable[[bytes], Any]]] = []
+            self._alike = alike
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
         """As the driver takes them."""
@@ -86,14 +91,14 @@ class Prepared:
     def received(self, result: PGresult) -> list[tuple[Any, ...]]:
         """Of what PostgreSQL answered."""
         if not self._reads:
-            self._reads = [_reader(result.ftype(place), made) for place, made in enumerate(self._made)]
-        value, rows = result.get_value, []
+            self._reads = [(place, _reader(result.ftype(place), made)) for place, made in enumerate(self._made)]
+        value, reads, start = result.get_value, self._reads, ()
+        rows: list[tuple[Any, ...]] = []
         for number in range(result.ntuples):
-            row = []
-            for place, read in enumerate(self._reads):
-                raw = value(number, place)
-                row.append(None if raw is None else read(raw))
-            rows.append(tuple(row))
+            row = [None if (raw := value(number, place)) is None else read(raw) for place, read in reads]
+            rows.append((*start, *row))
+            if number == 0 and self._alike:
+                start, reads = rows[0][: self._alike], reads[self._alike :]
         return rows
 
     def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +126,9 @@ def _sent(value: Any) -> bytes | None:
 def _reader(kind: int, made: Callable[[Any], Any] | None) -> Callable[[bytes], Any]:
     """Of a value as PostgreSQL writes it, by the number of its type."""
     read = _READS.get(kind, bytes.decode)
-    return read if made is None else lambda raw: made(read(raw))
+    if made is None:
+        return read
+    return lru_cache(4096)(lambda raw: made(read(raw)))  # amounts and times, of which the same are read again
 
 
 _READS: dict[int, Callable[[bytes], Any]] = {

@@ -14,7 +14,7 @@ from ringback import clock
 from ringback.billing.engine.billing_log import Trail
 from ringback.billing.engine.direct import Direct
 from ringback.billing.engine.documents import Asked, Told, amount
-from ringback.billing.engine.queries import MOST_ADDRESSES, Statements
+from ringback.billing.engine.queries import MOST_ADDRESSES, WHO, Statements
 from ringback.billing.engine.rating import LONGEST_PREFIX, Rate, RatingEntry, digits_of, entry_for, prefixes, rate_for
 from ringback.billing.engine.reasons import OF_STATUS, Refused
 from ringback.billing.engine.tokens import Caller
@@ -102,7 +102,7 @@ class NoAccount:
     node_active: bool
 
 
-_A, _M, _C, _P, _R = 7, 18, 29, 39, 42  # where each entity's fields begin in a row of `queries.Statements.who`
+_A, _M, _C, _P = 7, 18, 29, 39  # where each entity's fields begin in a row of `queries.Statements.who`
 
 
 def find(
@@ -124,8 +124,8 @@ def find(
     if row[_A] is None:
         return NoAccount(versions, row[3], bool(row[4]))
     asked, charged = AccountRow(*row[_A:_M]), AccountRow(*row[_M:_C])
-    customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:_R])
-    rated = [each[_R:] for each in rows]
+    customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:WHO])
+    rated = [each[WHO:] for each in rows]
     return Found(versions, row[2], row[3], bool(row[4]), row[5], row[6], asked, charged, customer, product, rated)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from ringback import clock
 from ringback.billing.engine import accounting, queries
 from ringback.billing.engine.billing_log import Trail
+from ringback.billing.engine.models import LOST
 from ringback.changes.schemas import Actor
 from ringback.changes.service import do_changing
 from ringback.events import EventStore, EventStoreError, open_store
@@ -76,8 +77,9 @@ def _close(engine: Engine, environment: str, key: str, call_id: str) -> Trail | 
         )
         seconds = f"the last word was {row.seconds} s" if row.told else "nobody told how long it lasted"
         trail.tell("stop", f"No node told that the call has ended; it is closed: {seconds}.", "warning",
-                   cause=accounting.LOST, seconds=row.seconds, session=row.key, i_account=row.account_id)  # fmt: skip
-        _, lines = accounting.close(work, row, accounting.LOST)
+                   cause=LOST, seconds=row.seconds, session=row.key, i_account=row.account_id)  # fmt: skip
+        _, lines = accounting.close(work, row, LOST)
+        row.state = LOST
         for step, text, level, fields in lines:
             trail.tell(step, text, level, **{name: value for name, value in fields.items() if name != "account"})
         return trail

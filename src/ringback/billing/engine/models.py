@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ringback.records.money import MoneyColumn
 from ringback.records.tables import Id, InEnvironment, Record, UtcTime
 
-RESERVED, STARTED, CLOSED = "reserved", "started", "closed"
+RESERVED, STARTED, CLOSED, LOST = "reserved", "started", "closed", "lost"
 PRICED = ("rate_id", "prefix", "destination", "price_first", "price_next", "interval_first", "interval_next")
 _OPEN = "ended_at IS NULL"
 
@@ -20,8 +20,9 @@ _OPEN = "ended_at IS NULL"
 class EngineSession(InEnvironment, Record):
     """One call of one account. It is charged by the rate that held when it was allowed.
 
-    reserved: allowed, not answered yet · started: answered · closed: over, and charged where `xdr_id` says so. A reserved
-    or started one counts as going on until `lapses_at`.
+    reserved: allowed, not answered yet · started: answered · closed: over, and charged where `xdr_id` says so · lost: taken
+    for over, since nobody told of it any more; who tells of it later opens it again. A reserved or started one counts as
+    going on until `lapses_at`.
     """
 
     __tablename__ = "engine_sessions"
@@ -59,4 +60,4 @@ class EngineSession(InEnvironment, Record):
     price_next: Mapped[Decimal] = mapped_column(MoneyColumn)
     interval_first: Mapped[int] = mapped_column(Integer)  # seconds
     interval_next: Mapped[int] = mapped_column(Integer)
-    xdr_id: Mapped[int | None]
+    xdr_id: Mapped[int | None]  # the last

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, aliased
 
 from ringback.access.models import ApiToken, User
 from ringback.billing.engine.direct import Prepared
-from ringback.billing.engine.models import CLOSED, PRICED, RESERVED, EngineSession
+from ringback.billing.engine.models import CLOSED, LOST, PRICED, RESERVED, EngineSession
 from ringback.billing.engine.rating import LONGEST_PREFIX
 from ringback.billing.entities.addresses import AccountAddress
 from ringback.billing.entities.models import (
@@ -39,9 +39,11 @@ from ringback.billing.entities.models import (
     Tariff,
 )
 from ringback.billing.entities.node import Node, NodeSender
+from ringback.billing.ledger.models import Xdr
 from ringback.records.engine import UnitOfWork
 from ringback.records.tables import UtcTime
 
+MOST_PARTS = 100  # xDRs of one session
 MOST_ADDRESSES = 129  # an IPv6 address and every network that it lies in
 
 
@@ -70,6 +72,11 @@ _RATE_FIELDS = (
     "id", "prefix", "destination", "forbidden", "price_first", "price_next", "interval_first", "interval_next",
     "effective_from",
 )  # fmt: skip
+
+
+WHO = (
+    7 + 2 * len(_ACCOUNT_FIELDS) + len(_CUSTOMER_FIELDS) + len(_PRODUCT_FIELDS)
+)  # columns before those of the rating
 
 
 def _who() -> Any:
@@ -261,10 +268,10 @@ class Statements:
     """Those of the call path, for one database."""
 
     def __init__(self, engine: Engine) -> None:
-        def prepared(statement: Any) -> Prepared:
-            return Prepared(statement, statement.selected_columns, engine)
+        def prepared(statement: Any, alike: int = 0) -> Prepared:
+            return Prepared(statement, statement.selected_columns, engine, alike=alike)
 
-        self.who = prepared(_who())
+        self.who = prepared(_who(), WHO)
         self.by_address = prepared(_by_address())
         self.node_by_address = prepared(_node_by_address())
         self.standing = prepared(_standing())
@@ -328,7 +335,7 @@ def close_reserved(work: UnitOfWork, now: datetime) -> int:
     done = work.execute(
         update(EngineSession)
         .where(EngineSession.state == RESERVED, EngineSession.lapses_at <= now)
-        .values(state=CLOSED, ended_at=EngineSession.lapses_at)
+        .values(state=LOST, ended_at=EngineSession.lapses_at)
         .execution_options(synchronize_session=False)
     )
     return int(done.rowcount)  # type: ignore[attr-defined]
@@ -337,10 +344,22 @@ def close_reserved(work: UnitOfWork, now: datetime) -> int:
 def forget_closed(work: UnitOfWork, before: datetime) -> int:
     done = work.execute(
         delete(EngineSession)
-        .where(EngineSession.state == CLOSED, EngineSession.lapses_at <= before)
+        .where(EngineSession.state.in_((CLOSED, LOST)), EngineSession.lapses_at <= before)
         .execution_options(synchronize_session=False)
     )
     return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def charged(work: UnitOfWork, environment: str, key: str) -> Sequence[Xdr]:
+    """What a session was charged so far, in order: once, or in parts where its end was taken for lost too early."""
+    keys = [part_key(key, part) for part in range(MOST_PARTS)]
+    found = select(Xdr).where(Xdr.environment == environment, Xdr.session_key.in_(keys))
+    return work.scalars(found.order_by(Xdr.id)).all()
+
+
+def part_key(key: str, part: int) -> str:
+    """The xDR's session key of the first, second, ... part."""
+    return f"{key}+{part}" if part else key
 
 
 def currency_of(work: UnitOfWork, customer_id: int) -> str:

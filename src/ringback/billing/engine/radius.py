@@ -34,6 +34,8 @@ _DIGEST = {
 }  # fmt: skip -- parts of a Digest answer
 _EVENTS = {"start": "start", "1": "start", "stop": "stop", "2": "stop", "interim-update": "interim", "alive": "interim",
            "3": "interim"}  # fmt: skip
+_UNCHECKED = ("CHAP-Password", "MS-CHAP-Response", "MS-CHAP2-Response", "EAP-Message", "ARAP-Password")
+_COUNTED = re.compile(r"[0-9a-fA-F]{1,12}")  # an Acct-Session-Id that a node counts itself, and anew when it restarts
 _HEX, _OCTETS = re.compile(r"[0-9a-fA-F]{1,2}"), re.compile(r"0x(?:[0-9a-fA-F]{2})+")
 _LATEST = 30 * 86_400  # seconds that a node may be late
 _DIRECTIONS = {"answer": "outgoing", "originate": "incoming"}  # h323-call-origin, as the gateway sees its leg
@@ -54,6 +56,8 @@ def asked(body: bytes) -> Asked:
             given["method"] = method
     elif "user-password" in attributes:
         given |= {"username": name, "password": _first(attributes, "User-Password")}
+    elif proof := next((each for each in _UNCHECKED if each.lower() in attributes), ""):
+        given["authorization"] = proof  # which nobody here can check
     elif _is_address(name):
         given["ip"] = name
     elif name:
@@ -71,7 +75,9 @@ def told(body: bytes) -> Told:
     if event is None:
         raise Problem(422, f"Acct-Status-Type is {status or 'missing'}: Start, Interim-Update and Stop are taken.",
                       field="Acct-Status-Type")  # fmt: skip
-    given = _call(attributes) | {"event": event, "account": _first(attributes, "User-Name")}
+    given = _call(attributes) | {"event": event}
+    if not _is_address(name := _first(attributes, "User-Name")):  # of whom is known by it, the call tells
+        given["account"] = name
     if (seconds := _first(attributes, "Acct-Session-Time")).isdecimal():
         given["seconds"] = seconds
     given["cause"] = (
@@ -82,8 +88,9 @@ def told(body: bytes) -> Told:
         if (moment := _moment(_first(attributes, attribute))) is not None:
             given[field] = moment
     late = _first(attributes, "Acct-Delay-Time")  # told again later: the moment of the event is the first telling's
-    if event == "stop" and "ended_at" not in given and late.isdecimal():
-        given["ended_at"] = clock.now() - timedelta(seconds=min(int(late), _LATEST))
+    field = {"start": "connected_at", "stop": "ended_at"}.get(event, "")
+    if field and field not in given and late.isdecimal():
+        given[field] = clock.now() - timedelta(seconds=min(int(late), _LATEST))
     return _made(Told, given)
 
 
@@ -96,7 +103,7 @@ def answered(answer: Answer) -> bytes:
         lists["reply:Session-Timeout"] = str(answer.max_seconds)
         lists["reply:Class"] = answer.session or ""
     else:
-        lists["reply:Reply-Message"] = answer.text[:253]
+        lists["reply:Reply-Message"] = answer.text.encode()[:253].decode(errors="ignore")
         lists["reply:Cisco-AVPair"] = f"error-name={answer.error_name}"
     if answer.currency:
         lists["reply:h323-currency"] = f"h323-currency={answer.currency}"
@@ -111,14 +118,15 @@ def taken(document: Taken) -> bytes:
 def _call(attributes: Attributes) -> dict[str, Any]:
     pairs = dict(each.split("=", 1) for each in attributes.get("cisco-avpair", ()) if "=" in each)
     conf_id = _first(attributes, "h323-conf-id") or pairs.get("h323-conf-id", "")
-    call_id = (
-        _first(attributes, "Sip-Call-Id", "Call-Id")
-        or pairs.get("call-id", "")
-        or _first(attributes, "Acct-Session-Id")
-    )
+    node = _first(attributes, "NAS-Identifier", "NAS-IP-Address", "NAS-IPv6-Address")
+    call_id = _first(attributes, "Sip-Call-Id", "Call-Id") or pairs.get("call-id", "")
+    if not call_id:
+        call_id = _first(attributes, "Acct-Session-Id")
+        if _COUNTED.fullmatch(call_id):
+            call_id = conf_id or f"{call_id}@{node}"
     origin = _first(attributes, "h323-call-origin").lower()
     given = {
-        "node": _first(attributes, "NAS-Identifier", "NAS-IP-Address", "NAS-IPv6-Address"),
+        "node": node,
         "call_id": call_id or conf_id,
         "conf_id": conf_id,
         "caller": _first(attributes, "Calling-Station-Id"),
@@ -192,14 +200,15 @@ def _plain(octets: str) -> str:
 
 
 def _moment(text: str) -> str | None:
-    """Cisco's `19:03:22.118 UTC Mon Oct 12 2026`, of zones that are UTC; else ISO 8601."""
+    """Cisco's `19:03:22.118 UTC Mon Oct 12 2026`, of zones that are UTC; else ISO 8601. None where the node's clock is not
+    set: far from now."""
     words = text.lstrip("*.").split()
     if len(words) == 6 and words[1] in ("UTC", "GMT"):
         try:
             day = datetime.strptime(f"{words[5]} {words[3]} {words[4]} {words[0]} +0000", "%Y %b %d %H:%M:%S.%f %z")
         except ValueError:
             return None
-        return day.isoformat()
+        return day.isoformat() if abs((day - clock.now()).total_seconds()) < _LATEST else None
     return text if text[:4].isdecimal() and "T" in text else None
 
 

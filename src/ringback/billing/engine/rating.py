@@ -5,6 +5,7 @@ Pure and exact: prices are Decimal with five places, a minute; a cost is rounded
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,23 +54,33 @@ class RatingEntry:
 
 
 def digits_of(number: str) -> str:
-    """The digits that are looked up: without +, spaces and the like; "" for what is no number."""
-    bare = number.strip().removeprefix("+").translate(_MARKS)
+    """The digits of an account's number: without +, spaces and the like; "" for what is no number."""
+    bare = _bare(number)
     return bare if bare.isascii() and bare.isdigit() else ""
 
 
-_MARKS = str.maketrans("", "", " -.()/")
+def dialled(number: str) -> str:
+    """The digits that a number begins with, which are rated: what is put behind them (";npdi", "#") is no way past a rate."""
+    found = _DIGITS.match(_bare(number))
+    return found[0] if found else ""
+
+
+def _bare(number: str) -> str:
+    return number.strip().removeprefix("+").translate(_MARKS)
+
+
+_MARKS, _DIGITS = str.maketrans("", "", " -.()/"), re.compile("[0-9]+")
 
 
 def prefixes(number: str) -> list[str]:
     """Every beginning of the number that a rate may have, the longest first; "" is the last."""
-    digits = digits_of(number)[:LONGEST_PREFIX]
+    digits = dialled(number)[:LONGEST_PREFIX]
     return [digits[:length] for length in range(len(digits), -1, -1)]
 
 
 def rate_for(rates: Iterable[Rate], number: str, at: datetime) -> Rate | None:
     """Of one tariff's rates: the longest prefix wins, of one prefix the last that is effective."""
-    digits = digits_of(number)
+    digits = dialled(number)
     best: Rate | None = None
     for rate in rates:
         if (
