@@ -360,11 +360,22 @@ def xdr(row: Xdr, currency: str, *, sees_personal: bool) -> dict[str, Any]:
         "account_balance_after": None if after is None else spelled(after, currency), "currency": currency,
         "occurred_at": row.occurred_at, "recorded_at": row.recorded_at,
         "description": row.description if sees_personal else mask(row.description, "text"), "corrects": row.corrects_id,
-        "i_payment": row.payment_id, "i_invoice": row.invoice_id, "call_id": row.call_id, "conf_id": row.conf_id,
+        "i_payment": row.payment_id, "i_invoice": row.invoice_id, "call_id": shown_call_id(row, sees_personal=sees_personal),
+        "conf_id": row.conf_id,
         "caller": number(row.caller), "called": number(row.called), "node": row.node, "prefix": row.prefix,
         "destination": row.destination, "i_rate": row.rate_id, "seconds": row.seconds,
         "charged_seconds": row.charged_seconds, "cause": row.cause,
     }  # fmt: skip
+
+
+def shown_call_id(row: Xdr, *, sees_personal: bool) -> str:
+    """Else its random part alone: a phone writes its address into it, and some their number."""
+    if sees_personal:
+        return row.call_id
+    local, at, host = row.call_id.partition("@")
+    for party in filter(None, (row.caller, row.called)):
+        local = local.replace(party, mask(party, "number"))
+    return f"{local}{at}{mask(host, 'address')}"
 
 
 def payment(row: Payment, currency: str, *, sees_personal: bool) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from ringback.billing.entities.pages_object import Link, Told, tabs
 from ringback.billing.entities.pages_values import Shown, amount, balance_words, day_text
 from ringback.billing.entities.values import as_text
 from ringback.billing.ledger import pages_acts, pages_queries, queries
+from ringback.billing.ledger.documents import shown_call_id
 from ringback.billing.ledger.models import HOLDS_FUNDS, Invoice, Xdr
 from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.pages_lists import (
@@ -325,7 +326,8 @@ def xdr_page(request: Request, row_id: RowId, reader: Reader, records: Records, 
         request, "xdr.html", reader, row=row, currency=customer.currency, customer=linked, account=account,
         cause=_cause_words(row.cause), invoices=invoices,
         rate=rate if reader.may(Permission.CATALOGUE_READ) else None, call=call, us=clock.to_us,
-        description=description, trace=_trace_url(row) if reader.may(Permission.SESSIONS_READ) else "",
+        description=description, call_id=shown_call_id(row, sees_personal=reader.sees_personal),
+        trace=_trace_url(row, reader) if reader.may(Permission.SESSIONS_READ) else "",
     )  # fmt: skip
 
 
@@ -454,8 +456,8 @@ def _details(row: Invoice, reader: Principal) -> list[str]:
     return list(dict.fromkeys(each for each in lines if each))
 
 
-def _trace_url(row: Xdr) -> str:
-    """The search that finds the call: an hour around it."""
+def _trace_url(row: Xdr, reader: Principal) -> str:
+    """The search that finds the call: an hour around it. Among those of the account for who does not see its Call-ID."""
     if not row.call_id:
         return ""
     around = timedelta(hours=1)
@@ -464,6 +466,8 @@ def _trace_url(row: Xdr) -> str:
         "from": clock.isoformat(clock.to_us(begins)),
         "to": clock.isoformat(clock.to_us(row.occurred_at + around)),
     }
+    if not reader.sees_personal:
+        return f"/accounts/{row.account_id}/sessions?{urlencode(times)}" if row.account_id is not None else ""
     return f"/sessions?{urlencode({'call_id': row.call_id, **times})}"
 
 
@@ -508,7 +512,7 @@ def _csv_rows(session: Session, writing: Writing, xdrs: Iterable[Xdr], page: Pag
             each.id, each.occurred_at, each.kind, each.service, said(each.description, writing),
             number(names.get(each.account_id or 0, ""), writing), each.amount, balance, page.currency,
             number(each.caller, writing), number(each.called, writing), each.seconds, each.charged_seconds,
-            each.destination, each.call_id, each.payment_id, each.invoice_id,
+            each.destination, shown_call_id(each, sees_personal=writing.sees_personal), each.payment_id, each.invoice_id,
         ]  # fmt: skip
         yield [_harmless(cell) for cell in cells]
 

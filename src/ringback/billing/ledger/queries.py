@@ -389,8 +389,8 @@ def history(
     old = newest.where(Xdr.occurred_at < start)
     before = session.scalar(old)
     ids = {each for each in (before, session.scalar(newest), *session.scalars(in_time)) if each is not None}
-    late = select(Xdr.id).where(Xdr.id == before, Xdr.recorded_at >= start)
-    if session.scalar(late) is not None:  # as a payment of last month: then the rows say which was the last until then
+    late = select(Xdr.id).where(Xdr.id == before, Xdr.recorded_at >= start)  # as a payment of last month
+    if session.scalar(late) is not None:  # then the rows say which was the last until then
         ids |= {session.scalar(old.where(Xdr.recorded_at < start))} - {None}
     # `of` once more: by its ids alone, SQLite would look through the environment.
     rows = session.execute(select(Xdr.recorded_at, after, Xdr.id).where(of, Xdr.id.in_(ids)).order_by(Xdr.id))
