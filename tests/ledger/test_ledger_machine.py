@@ -15,6 +15,7 @@ from sqlalchemy import Engine, func, select
 
 from ringback import clock
 from ringback.billing.entities.models import Customer
+from ringback.billing.entities.pages_values import exponent
 from ringback.billing.ledger import queries, service
 from ringback.billing.ledger.errors import LedgerError, NotNow
 from ringback.billing.ledger.idempotency import fingerprint, once
@@ -23,7 +24,7 @@ from ringback.billing.ledger.settlement import settlement
 from ringback.changes.service import do_changing
 from ringback.records.engine import UnitOfWork, reading
 
-AMOUNTS = st.decimals("0.01", "99.99", places=2).map(str)
+AMOUNTS = st.integers(1, 9999)  # of the smallest unit of the currency
 USAGE = st.decimals("0", "9.99999", places=5).map(str)
 PICKS = st.integers(0, 10**6)
 REFUSED = (LedgerError, NotNow)
@@ -37,7 +38,9 @@ class Ledger(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Ledger.count += 1
-        self.till = Till(self.engine, f"Customer {Ledger.count}")
+        currency = ("USD", "JPY", "KWD")[Ledger.count % 3]
+        self.till = Till(self.engine, f"Customer {Ledger.count}", currency=currency)
+        self.unit = Decimal(1).scaleb(-exponent(currency))
         self.sessions = 0
         self.commands: list[tuple[str, str, Any]] = []
 
@@ -47,31 +50,34 @@ class Ledger(RuleBasedStateMachine):
             ids = session.scalars(select(column).where(of, *where).order_by(column)).all()
         return int(ids[number % len(ids)]) if ids else None
 
+    def money(self, amount: int) -> str:
+        return str(amount * self.unit)
+
     @rule(amount=AMOUNTS, funds=st.booleans(), named=PICKS | st.none())
-    def pay(self, amount: str, funds: bool, named: int | None) -> None:
+    def pay(self, amount: int, funds: bool, named: int | None) -> None:
         invoice = self.pick(Invoice.id, named, Invoice.state == "issued") if named is not None and not funds else None
-        self.till.pay(amount, (invoice,) if invoice else (), self.till.funds if funds else None)
+        self.till.pay(self.money(amount), (invoice,) if invoice else (), self.till.funds if funds else None)
 
     @rule(amount=AMOUNTS | st.none(), number=PICKS)
-    def refund(self, amount: str | None, number: int) -> None:
+    def refund(self, amount: int | None, number: int) -> None:
         payment = self.pick(Payment.id, number)
         if payment is not None:
             try:
-                self.till.refund(payment, amount)
+                self.till.refund(payment, None if amount is None else self.money(amount))
             except REFUSED:
                 return
 
     @rule(amount=AMOUNTS, up=st.booleans(), number=PICKS | st.none(), funds=st.booleans())
-    def adjust(self, amount: str, up: bool, number: int | None, funds: bool) -> None:
+    def adjust(self, amount: int, up: bool, number: int | None, funds: bool) -> None:
         invoice = self.pick(Invoice.id, number) if number is not None else None
         try:
-            self.till.adjust(amount if up else f"-{amount}", invoice, self.till.funds if funds else None)
+            self.till.adjust(self.money(amount if up else -amount), invoice, self.till.funds if funds else None)
         except REFUSED:
             return
 
     @rule(amount=AMOUNTS, account=st.sampled_from(["", "account", "funds"]))
-    def charge(self, amount: str, account: str) -> None:
-        self.till.charge(amount, getattr(self.till, account) if account else None)
+    def charge(self, amount: int, account: str) -> None:
+        self.till.charge(self.money(amount), getattr(self.till, account) if account else None)
 
     @rule(amount=USAGE, funds=st.booleans(), again=st.booleans())
     def use(self, amount: str, funds: bool, again: bool) -> None:
@@ -81,9 +87,9 @@ class Ledger(RuleBasedStateMachine):
         assert self.till.use(key, amount) is None
 
     @rule(amounts=st.lists(AMOUNTS, max_size=2), collect=st.booleans(), issued=st.booleans())
-    def invoice(self, amounts: list[str], collect: bool, issued: bool) -> None:
+    def invoice(self, amounts: list[int], collect: bool, issued: bool) -> None:
         try:
-            self.till.invoice(*amounts, collect=collect, issued=issued)
+            self.till.invoice(*map(self.money, amounts), collect=collect, issued=issued)
         except REFUSED:
             return
 
@@ -103,11 +109,11 @@ class Ledger(RuleBasedStateMachine):
                 return
 
     @rule(payment=PICKS, invoice=PICKS, amount=AMOUNTS | st.none())
-    def allocate(self, payment: int, invoice: int, amount: str | None) -> None:
+    def allocate(self, payment: int, invoice: int, amount: int | None) -> None:
         ids = self.pick(Payment.id, payment, Payment.unallocated > 0), self.pick(Invoice.id, invoice)
         if ids[0] is not None and ids[1] is not None:
             try:
-                self.till.allocate(ids[0], ids[1], amount)
+                self.till.allocate(ids[0], ids[1], None if amount is None else self.money(amount))
             except REFUSED:
                 return
 
@@ -118,10 +124,11 @@ class Ledger(RuleBasedStateMachine):
         assert self.till.do(lambda work: service.notice_overdue(work, HOME)) == 0
 
     @rule(amount=AMOUNTS)
-    def command(self, amount: str) -> None:
+    def command(self, amount: int) -> None:
         """A payment with a key."""
         key = f"{self.till.customer}-{len(self.commands)}"
-        self.commands.append((key, amount, self.sent(key, amount)))
+        text = self.money(amount)
+        self.commands.append((key, text, self.sent(key, text)))
 
     @precondition(lambda self: self.commands)
     @rule(number=PICKS)
