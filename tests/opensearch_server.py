@@ -34,6 +34,13 @@ def single_node() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def shared_node() -> Iterator[str]:
+    """Held until all tests of this process are done: else it would end with the last who uses it, and be started anew."""
+    with single_node() as url:
+        yield url
+
+
 @contextmanager
 def own_prefix(url: str) -> Iterator[str]:
     """A prefix of index names that nobody else has; what was made with it is deleted at the end."""
@@ -96,3 +103,22 @@ def _skip_where_it_cannot_be_had() -> None:
         if os.geteuid() == 0:
             raise
         pytest.skip(str(error))
+
+
+def write(url: str, index: str, number: str, text: str) -> None:
+    query = {"refresh": "true"}
+    httpx2.put(f"{url}/{index}/_doc/{number}", params=query, json={"message": text}, timeout=60).raise_for_status()
+
+
+def find(url: str, index: str, text: str) -> list[str]:
+    """Sorted messages."""
+    answer = httpx2.post(f"{url}/{index}/_search", json={"query": {"match": {"message": text}}}, timeout=60)
+    answer.raise_for_status()
+    return sorted(hit["_source"]["message"] for hit in answer.json()["hits"]["hits"])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=60).is_success
+    except httpx2.TransportError:
+        return False

@@ -48,12 +48,18 @@ def main() -> None:
 
 def run_web(settings: Settings) -> None:
     """Pages and API, until SIGTERM; answers under way are finished."""
+    import gc
+
+    gc.disable()  # nothing of what is imported is garbage, and to look for some takes a fifth of the start
+
     import uvicorn
 
     from ringback.app import create_app
     from ringback.listen import tcp_socket
     from ringback.sessions.uploads.service import upload_folder
 
+    gc.freeze()
+    gc.enable()
     tempfile.tempdir = str(upload_folder(settings))  # where the files of a form are kept while they arrive
 
     app = create_app(settings)
@@ -63,6 +69,7 @@ def run_web(settings: Settings) -> None:
         log_config=None,
         access_log=False,  # paths hold numbers and share links
         server_header=False,
+        loop="asyncio",
         lifespan="on",
         forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -84,7 +91,9 @@ def _answer(config: uvicorn.Config, at: socket.socket, state: _Stopping, drain_s
                 super().handle_exit(sig, frame)
                 return
             state.stopping = True
-            threading.Timer(drain_seconds, super().handle_exit, (sig, frame)).start()
+            later = threading.Timer(drain_seconds, super().handle_exit, (sig, frame))
+            later.daemon = True  # a second signal ends the process before
+            later.start()
 
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained
     Server(config).run(sockets=[at])
@@ -160,6 +169,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
         lifespan="on",
         interface="asgi3",
         http="httptools",
+        loop="uvloop",
         proxy_headers=False,
         timeout_keep_alive=75,  # nodes keep their connections
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -21,7 +21,7 @@ import httpx2
 import pytest
 
 from databases import Postgres
-from opensearch_server import own_prefix, single_node
+from opensearch_server import own_prefix
 from ringback import clock
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.capture.pcap_writer import write_pcap
@@ -116,7 +116,7 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             events = f"sqlite:{folder / 'stores' / 'events'}"
             records = f"sqlite:///{folder / 'stores' / 'records.sqlite'}"
         else:
-            engine = stores.enter_context(single_node())
+            engine: str = request.getfixturevalue("shared_node")
             prefix = stores.enter_context(own_prefix(engine))
             stores.callback(httpx2.delete, f"{engine}/_index_template/{prefix}-*", timeout=60)
             events = f"{engine}/?prefix={prefix}"
@@ -246,14 +246,14 @@ def test_each_role_answers_for_itself_and_the_pages_for_all(hosts: Hosts) -> Non
 
 def test_a_collector_that_is_killed_is_told_with_its_host_and_one_that_is_stopped_as_that(hosts: Hosts) -> None:
     web = hosts.web[0]
-    with hosts.installation.host("collect3", "collect") as third:
-        until(lambda: hosts.roles(web).get(("collect3", "collect")) == "running")
-        assert third.stop() == 0
-    assert hosts.roles(web)["collect3", "collect"] == "stopped"
     with hosts.installation.host("collect4", "collect") as fourth:
         until(lambda: hosts.roles(web).get(("collect4", "collect")) == "running")
         fourth.process.kill()
         fourth.process.wait()
+    with hosts.installation.host("collect3", "collect") as third:  # while the other is not silent yet
+        until(lambda: hosts.roles(web).get(("collect3", "collect")) == "running")
+        assert third.stop() == 0
+    assert hosts.roles(web)["collect3", "collect"] == "stopped"
     until(lambda: hosts.roles(web)["collect4", "collect"] == "silent")
     with httpx2.Client(timeout=60) as browser:
         browser.post(f"{web.web}/login", data={"name": "admin", "password": hosts.password})
@@ -264,10 +264,12 @@ def test_a_collector_that_is_killed_is_told_with_its_host_and_one_that_is_stoppe
 
 
 def test_a_stopping_web_host_says_that_it_is_not_ready_and_still_answers(hosts: Hosts) -> None:
-    with hosts.installation.host("web3", "web", RINGBACK_DRAIN_SECONDS="4") as web:
+    with hosts.installation.host("web3", "web", RINGBACK_DRAIN_SECONDS="60") as web:
         until(lambda: web.get("/readyz").status_code == 200)
         web.process.send_signal(signal.SIGTERM)
-        until(lambda: web.get("/readyz").status_code == 503, 3.5)
+        until(lambda: web.get("/readyz").status_code == 503)
         assert "stopping" in web.get("/readyz").json()["checks"]["server"]
         assert hosts.sessions(web) == hosts.sessions(hosts.web[0])
+        assert web.process.poll() is None
+        web.children()["web"].terminate()  # the second signal: not for all of the minute
         assert web.process.wait(30) == 0

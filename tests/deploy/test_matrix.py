@@ -13,7 +13,7 @@ import httpx2
 import psutil
 import pytest
 
-from opensearch_server import own_prefix, single_node
+from opensearch_server import own_prefix
 from ringback import clock
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.story import Sighting
@@ -42,7 +42,8 @@ def events_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite events":
         yield f"sqlite:{tmp_path / 'events'}"
         return
-    with single_node() as engine, own_prefix(engine) as prefix:
+    engine: str = request.getfixturevalue("shared_node")
+    with own_prefix(engine) as prefix:
         yield f"{engine}/?prefix={prefix}"
         httpx2.delete(f"{engine}/_index_template/{prefix}-*", timeout=60).raise_for_status()
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from between import Between, Engine, between
 
-from opensearch_server import own_prefix, single_node
+from opensearch_server import own_prefix
 from ringback.events import EventStore, open_store
 from ringback.events.opensearch import bulk, leg_query, reading
 from ringback.events.sqlite import entries, key_filter, segment_writer
@@ -61,11 +61,11 @@ def opened(request: pytest.FixtureRequest, open_url: Callable[[str], EventStore]
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Engine]:
-    """Held for all tests of this process, which share its prefix: the templates are made once."""
-    with single_node() as url, own_prefix(url) as prefix:
-        yield Engine(url, prefix)
-        httpx2.delete(f"{url}/_index_template/{prefix}*", timeout=60)
+def node(shared_node: str) -> Iterator[Engine]:
+    """All tests of this process share its prefix: the templates are made once."""
+    with own_prefix(shared_node) as prefix:
+        yield Engine(shared_node, prefix)
+        httpx2.delete(f"{shared_node}/_index_template/{prefix}*", timeout=60)
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ class Provider:
 
 @contextmanager
 def provider(data: Path) -> Iterator[Provider]:
-    with serving(data, wait_for="HEP: tcp") as server:
+    with serving(data, wait_for="HEP: tcp", environ={"RINGBACK_ENGINE_PROCESSES": "2"}) as server:
         made = command("token", "create", "tests", "--data", str(data))
         assert made.returncode == 0, made.stderr
         token = made.stdout.strip()

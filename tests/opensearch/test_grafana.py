@@ -20,7 +20,7 @@ import httpx2
 import pytest
 import yaml
 
-from opensearch_server import own_prefix, single_node
+from opensearch_server import own_prefix
 from ringback.events import LogRecord, open_store
 
 SOURCE = Path(__file__).parents[2] / "deploy" / "grafana" / "ringback.yaml"
@@ -127,10 +127,11 @@ class Grafana:
 
 
 @pytest.fixture(scope="module")
-def grafana() -> Iterator[Grafana]:
+def grafana(shared_node: str) -> Iterator[Grafana]:
     (source,) = yaml.safe_load(SOURCE.read_text())["datasources"]
     settings = source["jsonData"]
-    with single_node() as url, own_prefix(url) as prefix:
+    url = shared_node
+    with own_prefix(url) as prefix:
         store = open_store(f"{url}/?prefix={prefix}&refresh=true")
         try:
             store.write_logs([line(number) for number in range(LINES)])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from audited import ANN, add_product, records
-from opensearch_server import own_prefix, single_node
+from opensearch_server import own_prefix
 from ringback import clock
 from ringback.audit.keys import AuditKeys
 from ringback.audit.relay import rebuild
@@ -31,9 +31,9 @@ from ringback.settings import Settings, load_settings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    with single_node() as url, own_prefix(url) as prefix:
-        store = f"{url}/?prefix={prefix}&replicas=0&refresh=true"
+def settings(shared_node: str, tmp_path: Path) -> Iterator[Settings]:
+    with own_prefix(shared_node) as prefix:
+        store = f"{shared_node}/?prefix={prefix}&replicas=0&refresh=true"
         yield replace(load_settings({}, data=tmp_path / "data"), events_url=store)
 
 

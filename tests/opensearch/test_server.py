@@ -15,7 +15,7 @@ import pytest
 from scripts.opensearch.distribution import NotToBeHad, java, pinned
 from scripts.opensearch.node import NodeFailed, running
 
-from opensearch_server import cluster, needs_nodes_of_its_own, own_prefix, single_node
+from opensearch_server import answers, find, needs_nodes_of_its_own, own_prefix, single_node, write
 from running import until
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +36,6 @@ node.start()
 print(node.process.pid, flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with single_node() as url:
-        yield url
 
 
 @pytest.fixture
@@ -67,26 +61,8 @@ def first_line(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def write(url: str, index: str, number: str, text: str) -> None:
-    query = {"refresh": "true"}
-    httpx2.put(f"{url}/{index}/_doc/{number}", params=query, json={"message": text}, timeout=60).raise_for_status()
-
-
-def find(url: str, index: str, text: str) -> list[str]:
-    """Sorted messages."""
-    answer = httpx2.post(f"{url}/{index}/_search", json={"query": {"match": {"message": text}}}, timeout=60)
-    answer.raise_for_status()
-    return sorted(hit["_source"]["message"] for hit in answer.json()["hits"]["hits"])
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx2.get(url, timeout=60).is_success
-    except httpx2.TransportError:
-        return False
-
-
-def test_a_document_is_found(url: str) -> None:
+def test_a_document_is_found(shared_node: str) -> None:
+    url = shared_node
     with own_prefix(url) as prefix:
         write(url, f"{prefix}-calls", "1", "486 Busy Here")
         write(url, f"{prefix}-calls", "2", "180 Ringing")
@@ -94,26 +70,9 @@ def test_a_document_is_found(url: str) -> None:
     assert httpx2.head(f"{url}/{prefix}-calls").status_code == 404
 
 
-def test_who_asks_again_gets_the_same_node(url: str) -> None:
+def test_who_asks_again_gets_the_same_node(shared_node: str) -> None:
     with single_node() as again:
-        assert again == url
-
-
-@pytest.mark.timeout(300)
-def test_a_cluster_goes_on_without_a_node_that_was_killed_and_takes_it_back() -> None:
-    with cluster(3) as nodes:
-        first, second, third = nodes.urls
-        everywhere = {"settings": {"number_of_replicas": 2}}
-        query = {"wait_for_active_shards": "all"}
-        httpx2.put(f"{first}/calls", json=everywhere, params=query, timeout=60).raise_for_status()
-        write(first, "calls", "1", "486 Busy Here")
-        nodes.kill(0)
-        assert not answers(first)
-        write(second, "calls", "2", "600 Busy Everywhere")
-        assert find(third, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
-        nodes.start(0)
-        assert find(first, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
-    assert not any(map(answers, nodes.urls))
+        assert again == shared_node
 
 
 @pytest.mark.timeout(300)

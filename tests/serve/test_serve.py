@@ -48,7 +48,7 @@ def test_the_first_start_prints_addresses_and_a_password_the_next_one_no_passwor
         assert "secure" in proxied.headers["set-cookie"].lower(), "a proxy on this machine is believed"
         stops_cleanly(server, signal.SIGINT)
     assert not (data / "run" / "serve.json").exists()
-    with serving(data, *WEB) as server:
+    with serving(data, *WEB, environ={"RINGBACK_DRAIN_SECONDS": "1"}) as server:
         assert server.password is None
         assert sign_in(server, first) == 303
         stops_cleanly(server, signal.SIGTERM)
