@@ -31,6 +31,23 @@ def the_session(engine: Engine) -> EngineSession:
         return session.scalars(select(EngineSession)).one()
 
 
+class Later:
+    """A clock that is put forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._shift_us = 0
+        now_us = clock.now_us
+        monkeypatch.setattr(clock, "now_us", lambda: now_us() + self._shift_us)
+
+    def by(self, **interval: float) -> None:
+        self._shift_us += timedelta(**interval) // timedelta(microseconds=1)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    return Later(monkeypatch)
+
+
 def test_a_call_is_rated_and_charged(live: Running, books: Books, node: Asking, engine: Engine) -> None:
     allowed = node.authorize(call_id="c1", conf_id="f1")
     assert node.tell("start", call_id="c1", session=allowed["session"])["state"] == "started"
@@ -59,6 +76,22 @@ def test_what_is_told_again_changes_nothing(live: Running, books: Books, node: A
     assert len(live.xdrs()) == 1
     assert balances(engine) == {Decimal("0.22")}
     assert any("was charged for 61 s already" in line.text for line in live.lines("c1", step="stop"))
+
+
+@pytest.mark.parametrize("form", [f"+{JOHN}", "1-210-335-5787", "4420777", "+44 20 777"])
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_an_account_is_charged_once_by_whatever_name(
+    live: Running, books: Books, node: Asking, engine: Engine, later: Later, form: str, asked: bool
+) -> None:
+    books.world.make("did_number", number="4420777", state="assigned", i_account=books.made["account"])
+    if asked:
+        node.authorize(call_id="c1", account=form)
+    for event, seconds in (("start", None), ("interim", 60), ("stop", 61), ("stop", 61)):
+        node.tell(event, call_id="c1", account=form, seconds=seconds)
+    later.by(days=1)
+    close_lost(engine)
+    assert [xdr.seconds for xdr in live.xdrs()] == [61]
 
 
 def test_sixteen_tell_of_the_same_end_at_once(live: Running, books: Books, node: Asking, engine: Engine) -> None:
@@ -143,23 +176,6 @@ def test_a_call_that_goes_on_is_the_same_when_it_is_asked_for_again(
     assert node.authorize(call_id="c2")["allowed"]
 
 
-class Later:
-    """A clock that is put forward."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._shift_us = 0
-        now_us = clock.now_us
-        monkeypatch.setattr(clock, "now_us", lambda: now_us() + self._shift_us)
-
-    def by(self, **interval: float) -> None:
-        self._shift_us += timedelta(**interval) // timedelta(microseconds=1)
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    return Later(monkeypatch)
-
-
 def test_a_lost_stop_is_charged_for_what_was_told(
     live: Running, books: Books, node: Asking, engine: Engine, later: Later
 ) -> None:
@@ -180,6 +196,68 @@ def test_a_lost_stop_is_charged_for_what_was_told(
     assert len(live.xdrs()) == 1
     stop, *_ = [line for line in live.lines("c1", step="stop") if line.fields.get("cause") == "lost"]
     assert "the last word was 60 s" in stop.text
+
+
+def test_what_is_told_after_the_end_was_taken_for_lost_is_charged_too(
+    live: Running, books: Books, node: Asking, engine: Engine, later: Later
+) -> None:
+    session = node.authorize(call_id="c1")["session"]
+    node.tell("start", call_id="c1", session=session)
+    for seconds in (60, 1_060):  # two silences
+        later.by(seconds=seconds - 60)
+        node.tell("interim", call_id="c1", session=session, seconds=seconds)
+        later.by(seconds=901)
+        assert close_lost(engine) == 1
+    done = node.tell("stop", call_id="c1", session=session, seconds=1_100, cause="16")
+    assert node.tell("stop", call_id="c1", session=session, seconds=1_100) == done
+    xdrs = live.xdrs()
+    assert [(xdr.seconds, xdr.charged_seconds, xdr.cause) for xdr in xdrs] == [
+        (60, 60, "lost"), (1_000, 1_020, "lost"), (40, 60, "16"),
+    ]  # fmt: skip
+    assert sum(xdr.amount for xdr in xdrs) == Decimal("0.12") + 18 * Decimal("0.10"), "as if it were one"
+    assert done["xdr"]["id"] == xdrs[-1].id
+    assert balances(engine) == {Decimal("1.92")}
+    with reading(engine, ("default",)) as found:
+        assert found.scalars(select(EngineSession.state)).all() == ["closed"]
+
+
+def test_a_call_that_is_answered_after_its_ringing_lapsed_goes_on(
+    live: Running, books: Books, node: Asking, engine: Engine, later: Later
+) -> None:
+    books.change("account", simultaneous_calls=1)
+    session = node.authorize(call_id="c1")["session"]
+    later.by(seconds=301)
+    close_lost(engine)
+    assert node.tell("start", call_id="c1", session=session)["state"] == "started"
+    assert node.authorize(call_id="c2")["reason"] == "too-many-simultaneous-calls"
+    later.by(seconds=60)
+    node.tell("interim", call_id="c1", session=session, seconds=60)
+    later.by(hours=2)
+    assert close_lost(engine) == 1
+    assert [xdr.seconds for xdr in live.xdrs()] == [60]
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_a_node_whose_clock_is_ahead_keeps_no_call_open(
+    live: Running, books: Books, node: Asking, engine: Engine, later: Later
+) -> None:
+    session = node.authorize(call_id="c1")["session"]
+    times = {"connected_at": "2199-01-01T00:00:00Z"}
+    node.tell("start", call_id="c1", session=session, **times)
+    later.by(seconds=14_461)
+    assert close_lost(engine) == 1
+    node.tell("stop", call_id="c1", session=session, **times, ended_at="2199-01-01T00:01:01Z")
+    (xdr,) = live.xdrs()
+    assert (xdr.seconds, xdr.occurred_at <= clock.now()) == (61, True)
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_what_no_xdr_can_keep_is_told_and_holds_up_nothing(live: Running, books: Books, node: Asking) -> None:
+    books.change("rate", price_first="999999999", price_next="999999999")
+    done = node.tell("stop", call_id="c1", account=JOHN, seconds=10_000_000)
+    assert (done["state"], done["xdr"]) == ("closed", None)
+    (line,) = live.lines("c1", step="xdr")
+    assert (line.level, "are not charged" in line.text) == ("error", True)
 
 
 def test_a_call_of_which_nobody_tells_ends_after_its_longest_time(
@@ -211,7 +289,7 @@ def test_a_call_that_was_never_answered_lapses(
     later.by(seconds=301)
     close_lost(engine)
     with reading(engine, ("default",)) as session:
-        assert session.scalars(select(EngineSession.state)).all() == ["closed", "closed"]
+        assert session.scalars(select(EngineSession.state)).all() == ["lost", "lost"]
     later.by(days=8)
     close_lost(engine)
     with reading(engine, ("default",)) as session:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from engine_asked import JOHN, PRAGUE, TOLL_FREE, Asking, Books, Running
 from requests.auth import HTTPDigestAuth
+from sqlalchemy import Engine, select
 
 from ringback import clock
+from ringback.billing.engine.models import EngineSession
+from ringback.records.engine import reading
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"])
 
@@ -58,6 +62,52 @@ def test_accounting_is_joined_by_class_where_the_session_id_is_another(live: Run
     assert 595 <= (clock.now() - xdr.occurred_at).total_seconds() <= 720
 
 
+STOP = {"Acct_Status_Type": "Stop", "Acct_Session_Time": 61}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"NAS_Identifier": "edge-1"}, {"NAS_Identifier": "edge-2"}),
+        ({"h323_conf_id": "1 1 1 1"}, {"h323_conf_id": "2 2 2 2"}),
+    ],
+    ids=["two nodes count alike", "a node counts anew"],
+)
+def test_calls_of_the_same_session_id_are_two(
+    live: Running, node: Asking, first: dict[str, object], second: dict[str, object]
+) -> None:
+    shared: dict[str, object] = {"Acct_Session_Id": "0000001A", "h323_conf_id": ""}
+    for call in (first, second, second):
+        ask(node, "accounting", **STOP, **shared | call)
+    assert [xdr.seconds for xdr in live.xdrs()] == [61, 61]
+
+
+def test_a_trunk_that_is_known_by_its_address_is_charged_without_class(
+    live: Running, books: Books, node: Asking
+) -> None:
+    trunk = books.account("trunk-1", allowed_addresses=["203.0.113.7"])
+    assert ask(node, "authorize", User_Name="203.0.113.7")["control:Auth-Type"] == "Accept"
+    ask(node, "accounting", User_Name="203.0.113.7", **STOP)
+    assert [(xdr.account_id, xdr.seconds) for xdr in live.xdrs()] == [(trunk, 61)]
+
+
+def test_the_times_of_a_clock_that_is_not_set_are_not_taken(live: Running, node: Asking) -> None:
+    ask(node, "accounting", **STOP, h323_connect_time="*00:01:00.000 UTC Mon Mar 1 1993",
+        h323_disconnect_time="*00:02:01.000 UTC Fri Mar 1 2002")  # fmt: skip
+    (xdr,) = live.xdrs()
+    assert xdr.seconds == 61
+    assert abs((clock.now() - xdr.occurred_at).total_seconds()) < 120
+
+
+def test_a_start_that_is_told_late_began_before(live: Running, node: Asking, engine: Engine) -> None:
+    ask(node, "authorize")
+    ask(node, "accounting", Acct_Status_Type="Start", Acct_Delay_Time=600)
+    with reading(engine, ("default",)) as session:
+        began = session.scalars(select(EngineSession.started_at)).one()
+    assert began is not None
+    assert 600 <= (clock.now() - began).total_seconds() < 720
+
+
 def test_text_is_read_as_rlm_rest_writes_it(books: Books, node: Asking) -> None:
     books.account("420111222333", service_password="Grüße-aus-Köln")
     asked = {"User_Name": "420111222333", "User_Password": "Grüße-aus-Köln".encode().decode("latin-1")}
@@ -71,6 +121,19 @@ def test_a_refusal_has_its_code_and_name(node: Asking) -> None:
     assert refused["reply:Cisco-AVPair"] == "error-name=cld_blocked"
     assert "forbidden" in refused["reply:Reply-Message"]
     assert len(refused["reply:Reply-Message"]) <= 253
+
+
+def test_a_long_reason_is_cut_to_the_bytes_that_an_attribute_has(books: Books, node: Asking) -> None:
+    books.rate("333", "Ü" * 119, "0", "0", 1, 1, forbidden=True)
+    message = ask(node, "authorize", Called_Station_Id="333")["reply:Reply-Message"]
+    assert 252 <= len(message.encode()) <= 253
+
+
+@pytest.mark.parametrize("proof", ["CHAP-Password", "MS-CHAP2-Response", "EAP-Message"])
+def test_a_password_that_cannot_be_checked_is_wrong(node: Asking, proof: str) -> None:
+    refused = ask(node, "authorize", **{proof: {"type": "octets", "value": ["0x0102"]}})
+    assert refused["reply:h323-return-code"] == "h323-return-code=2"
+    assert proof in refused["reply:Reply-Message"]
 
 
 def test_passwords_and_digests(node: Asking) -> None:
@@ -90,8 +153,10 @@ def test_passwords_and_digests(node: Asking) -> None:
 
 
 def test_times_directions_and_addresses(live: Running, books: Books, node: Asking) -> None:
-    times = {"h323_connect_time": "h323-connect-time=*10:00:00.000 UTC Fri Nov 20 2026",
-             "h323_disconnect_time": "10:01:01.000 GMT Fri Nov 20 2026"}  # fmt: skip
+    began = clock.now() - timedelta(days=1)
+    ended = began + timedelta(seconds=61)
+    times = {"h323_connect_time": f"h323-connect-time=*{began:%H:%M:%S}.000 UTC {began:%a %b %d %Y}",
+             "h323_disconnect_time": f"{ended:%H:%M:%S}.000 GMT {ended:%a %b %d %Y}"}  # fmt: skip
     ask(node, "accounting", Acct_Status_Type="2", **times)
     assert [xdr.seconds for xdr in live.xdrs()] == [61]
     books.account("trunk-1", allowed_addresses=["203.0.113.7"])

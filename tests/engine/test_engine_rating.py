@@ -14,6 +14,7 @@ from ringback.billing.engine.rating import (
     Rate,
     RatingEntry,
     charged_seconds,
+    dialled,
     digits_of,
     entry_for,
     max_seconds,
@@ -122,6 +123,14 @@ def test_without_an_end_of_funds_the_limit_is_the_end() -> None:
 )
 def test_digits(typed: str, digits: str) -> None:
     assert digits_of(typed) == digits
+
+
+@pytest.mark.parametrize(
+    ("typed", "digits"),
+    [("+1 866-033;npdi", "1866033"), ("1866#", "1866"), ("alice", ""), ("*72", ""), ("12٣", "12")],
+)
+def test_what_is_rated_is_what_a_number_begins_with(typed: str, digits: str) -> None:
+    assert dialled(typed) == digits
 
 
 @given(

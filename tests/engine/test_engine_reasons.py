@@ -170,6 +170,16 @@ def test_limited_services_are_free_calls_and_incoming_ones(books: Books, node: A
     assert node.authorize(direction="incoming")["allowed"]
 
 
+@pytest.mark.parametrize("number", ["18660333777;npdi=yes", "18660333777#", "+1 866 033x"])
+@pytest.mark.parametrize("database", ["sqlite"])
+def test_what_is_put_behind_a_number_is_no_way_past_a_forbidden_prefix(
+    books: Books, node: Asking, number: str
+) -> None:
+    books.rate("", "All other", "0.01", "0.01", 60, 60)
+    assert node.authorize(called=number)["reason"] == "destination-forbidden"
+    assert node.authorize(called="33123")["allowed"]
+
+
 @pytest.mark.parametrize("database", ["sqlite"])
 def test_nothing_left_has_a_code_of_its_own_and_free_calls_go_on(books: Books, node: Asking) -> None:
     books.rate("112", "Emergency", "0", "0", 1, 1)
