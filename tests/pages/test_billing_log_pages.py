@@ -210,9 +210,27 @@ def test_classic_view_is_the_log_as_text_in_the_readers_zone(site: Site) -> None
     )
     assert text
     lines = text[1].splitlines()
-    assert [line.split()[2] for line in lines[1:]] == ["Request", "Account", "Rate", "Decision"]
+    assert lines[0].endswith("  Billing engine, asked by 192.0.2.20:5060")
+    assert [line.split()[1] for line in lines[1:]] == ["Request", "Account", "Rate", "Decision"]
     assert NAME in lines[2]
     assert "JST" in page or "+09" in page or "Tokyo" in page
+
+
+def test_a_line_is_the_engines_wherever_it_is_shown(site: Site) -> None:
+    page = site.session("refused", "?kind=billing")
+    numbers = dict(
+        zip(re.findall(r'<span class="step">([^<]+):', page), re.findall(r'<tr id="m(\d+)"', page), strict=True)
+    )
+    for step, head in (
+        ("Request", "<b>192.0.2.20:5060</b> → <b>Billing engine</b>"),
+        ("Rate", "<b>Billing engine</b> "),
+        ("Decision", "<b>Billing engine</b> → <b>192.0.2.20:5060</b>"),
+    ):
+        assert head in site.get(f"/sessions/{site.calls['refused'].id}/messages/{numbers[step]}")
+    file = site.client.get(f"/sessions/{site.calls['refused'].id}/export?format=text").text
+    assert f"#{numbers['Decision']} " in file
+    assert re.search(r"Z billing Billing engine -> 192.0.2.20:5060\n", file)
+    assert re.search(r"Z billing Billing engine\n", file)
 
 
 def test_classic_view_without_a_log_says_so(site: Site) -> None:

@@ -89,3 +89,18 @@ def test_kinds_words_and_intervals_narrow_the_list(visit: Visit, timeline_site: 
     expect(page.locator(".state")).to_contain_text("zebra")
     page.get_by_role("link", name="Without words").click()
     expect(rows).to_have_count(50)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1440, True), (390, False)])
+def test_the_tab_sessions_leads_to_them_by_keyboard_too(
+    visit: Visit, timeline_site: tuple[Site, History], width: int, dark: bool
+) -> None:
+    site, of = timeline_site
+    page = visit(f"{site.url}/customers/{of.customer}/sessions", site=site, width=width, dark=dark)
+    expect(page.locator("a[data-open]").first).to_be_visible()
+    assert no_sideways_scroll(page)
+    for key in ("/", "ArrowDown", "ArrowUp"):  # there is no box to go to
+        page.keyboard.press(key)
+    expect(page.locator("a[data-open]").first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("12103355787")

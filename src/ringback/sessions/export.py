@@ -107,9 +107,8 @@ def _text(opened: OpenedSession) -> str:
 
 
 def _heading(entry: Entry, labels: dict[str, str]) -> str:
-    where = entry.node
-    if entry.arrow:
-        where = f"{labels.get(entry.arrow.source, '?')} -> {labels.get(entry.arrow.destination, '?')}"
+    said = entry.arrow or entry  # of a billing line who says it, too
+    where = " -> ".join(labels.get(one, "?") for one in (said.source, said.destination) if one) or entry.node
     return printable(f"#{entry.number} {clock.isoformat(entry.time_us)} {entry.kind} {where}")
 
 

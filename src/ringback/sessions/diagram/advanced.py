@@ -27,7 +27,7 @@ from ringback.sessions.diagram.drawing import (
     tone_of,
     turn,
 )
-from ringback.sessions.diagram.rows import Row, rows_of, writer_of
+from ringback.sessions.diagram.rows import Row, rows_of, writer_name, writer_of
 from ringback.sessions.diagram.words import cells, cut, printable, wrapped
 from ringback.sessions.story import Arrow, Issue, Participant, Session
 
@@ -223,7 +223,7 @@ class _Advanced:
     def _open_note(self, canvas: Canvas, row: Row) -> None:
         kind = row.entry.kind if row.entry.kind in ("billing", "media") else "log" if row.unusual else "quiet"
         marks = " evidence" if row.evidence else ""
-        title = f"#{row.number} {row.time} {row.entry.node}: {row.words}"
+        title = f"#{row.number} {row.time} {writer_name(self.session, row.entry)}: {row.words}"
         open_message(canvas, row, title, f"entry {kind}{marks}", linked=self.linked)
 
     def _message(self, canvas: Canvas, message: Arrow, y: int, line: int, *, lost: bool) -> None:
@@ -261,8 +261,10 @@ class _Advanced:
             return Words(lines, _GUTTER + 6, "start", rise=1, over=True)
         last = len(participants) > 1 and owner is participants[-1]
         room = self.pitch - 34 if len(participants) > 1 else self.pitch / 2
-        cells_ = int(room / MONO_PX)
-        lines = wrapped(printable(row.words), cells_, most) if row.unusual else [row.label(cells_)]
+        shown = int(room / MONO_PX)
+        if len(row.labels) > 1 and not row.unusual:
+            return beside(self.x[owner.id], [row.label(shown)], left=last, rise=1)
+        lines = wrapped(printable(row.words), shown, max(most, 2))
         return beside(self.x[owner.id], lines, left=last, rise=1)
 
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:

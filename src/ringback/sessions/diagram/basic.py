@@ -23,7 +23,7 @@ from ringback.sessions.diagram.drawing import (
     open_message,
     tone_of,
 )
-from ringback.sessions.diagram.rows import Row, rows_of, writer_of
+from ringback.sessions.diagram.rows import Row, rows_of, writer_name, writer_of
 from ringback.sessions.diagram.text import short_labels
 from ringback.sessions.diagram.words import cells, printable, wrapped
 from ringback.sessions.story import Arrow, Issue, Participant, Session
@@ -226,7 +226,7 @@ class _Basic:
         else:
             kind = f"entry {row.entry.kind if row.entry.kind in ('billing', 'media') else 'log'}"
             kind += " evidence" if row.evidence else ""
-        by = "" if row.ends else f"{row.entry.node}: "
+        by = "" if row.ends else f"{writer_name(self.session, row.entry)}: "
         title = f"#{row.number} {row.time} {by}{row.words} {row.repeats}".rstrip()
         open_message(canvas, row, title, kind, linked=self.linked)
         canvas.rect(0, top + 2, self.width, height - 2, "row")

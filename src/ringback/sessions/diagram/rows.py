@@ -117,6 +117,11 @@ def writer_of(session: Session, entry: Entry) -> Participant | None:
     return next((one for one in session.participants if name in (one.id, one.label, *one.agents)), None)
 
 
+def writer_name(session: Session, entry: Entry) -> str:
+    owner = writer_of(session, entry)
+    return owner.label if owner else entry.node
+
+
 def rows_of(session: Session, issues: Sequence[Issue] = ()) -> list[Row]:
     """One row an entry, in story order; a retransmission adds to the row of what was sent first."""
     evidence = {each.message for issue in issues for each in issue.evidence}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ringback.sessions.diagram.rows import CHALLENGES, Row, rows_of
+from ringback.sessions.diagram.rows import CHALLENGES, Row, rows_of, writer_name
 from ringback.sessions.diagram.words import ascii_only, cells, centred, cut, printable
 from ringback.sessions.story import Issue, Participant, Session
 
@@ -87,8 +87,8 @@ class _Drawing:
         mark = self.signs.mark if row.evidence or row.failing else " "
         start = f"{mark} {row.number:>{self.digits}}  {row.time:>{self.time_width}}  "
         if row.ends is None:
-            node = f"{self._writer(row)}: " if row.entry.node or row.entry.source else ""
-            words = self._fit(f"{node}{row.words}", self.width - self.gutter)
+            writer = writer_name(self.session, row.entry)
+            words = self._fit(f"{writer}: {row.words}" if writer else row.words, self.width - self.gutter)
             return self._painted(start, row) + self._painted(words, row)
         source, destination = (self.lane_of.get(end, 0) for end in row.ends)
         track = self._track(source, destination, row)
@@ -97,10 +97,6 @@ class _Drawing:
         return (
             self._painted(start, row) + track + " " + self._painted(self._words(row, self.width - self.words_at), row)
         )
-
-    def _writer(self, row: Row) -> str:
-        lane = self.lane_of.get(row.entry.source)
-        return row.entry.node if lane is None else self.session.participants[lane].label
 
     def _words(self, row: Row, room: int) -> str:
         words = row.label(room, self.signs.more)

@@ -7,7 +7,7 @@ const KEPT = "ringback.opened"; // the row that was opened last, to be found aga
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.key === "/" && !isTyping(event.target)) {
+  if (event.key === "/" && box && !isTyping(event.target)) {
     event.preventDefault();
     box.focus();
     box.select();
@@ -18,7 +18,7 @@ document.addEventListener("keydown", (event) => {
   const links = rows();
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (step > 0 ? 0 : -1) : at + step;
-  if (next < 0 && at >= 0) { event.preventDefault(); box.focus(); return; }
+  if (next < 0 && at >= 0) { event.preventDefault(); box?.focus(); return; }
   if (!links[next]) return;
   event.preventDefault();
   links[next].focus();
@@ -71,11 +71,12 @@ pick?.addEventListener("click", () => {
 });
 
 // Fields left empty would only lengthen the URL.
-document.getElementById("search").addEventListener("submit", (event) => {
+const search = document.getElementById("search"); // the tab Sessions of a customer has rows, and no search of its own
+search?.addEventListener("submit", (event) => {
   for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
 });
 addEventListener("pageshow", () => {
-  for (const field of document.getElementById("search").elements) {
+  for (const field of search?.elements ?? []) {
     if (field.tagName !== "FIELDSET" && field.disabled && !("preset" in field.dataset)) field.disabled = false;
   }
 });
