@@ -13,11 +13,11 @@ import structlog
 from ringback.billing.engine.direct import Direct, RecordsAway, RowsRefused
 from ringback.billing.engine.queries import Statements
 
-PAUSE_S = 0.02  # between two batches
+PAUSE_S = 0.1  # between two batches
 BATCH = 500
 ROOM = 20_000  # that may wait while the records are away; then accounting rates calls from themselves
 RETRY_S = 0.5
-ELSEWHERE_S = 0.05  # in which another process has written what it allowed
+ELSEWHERE_S = 0.25  # in which another process has written what it allowed
 
 _log = structlog.get_logger()
 
