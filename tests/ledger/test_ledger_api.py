@@ -119,6 +119,7 @@ def test_a_key_makes_a_command_be_done_once(site: Site, customer: int) -> None:
     first = site.post(f"customers/{customer}/payments", body, key="abc")
     assert site.post(f"customers/{customer}/payments", body, key="abc") == first
     assert site.post(f"customers/{customer}/payments", {"amount": "60", "comment": "", **CARD}, key="abc") == first
+    assert site.post(f"customers/{customer}/payments", {"amount": "60.00", **CARD}, key="abc") == first
     other = site.post(f"customers/{customer}/payments", {"amount": "61", **CARD}, 409, key="abc")
     assert other["field"] == "Idempotency-Key"
     site.post(f"customers/{customer}/charges", {"amount": "60", "description": "x"}, 409, key="abc")

@@ -118,7 +118,7 @@ def read_customer_history(
 
 @router.get("/customers/{id}/xdrs", response_model=XdrPage, summary="What moved a customer's balance")
 def list_customer_xdrs(
-    principal: Reader, records: Records, actor: CurrentActor, request: Request, id_: _Id,
+    principal: Reader, records: Records, actor: CurrentActor, id_: _Id,
     kind: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
     service: Annotated[str, Query(max_length=100, description="Several are separated by commas")] = "",
     account: Annotated[str, Query(max_length=20, description="i_account")] = "",

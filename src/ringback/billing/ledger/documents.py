@@ -37,7 +37,7 @@ def _amount(given: Any) -> Decimal:
 Amount = Annotated[
     Decimal,
     BeforeValidator(_amount),
-    PlainSerializer(str),
+    PlainSerializer(lambda amount: f"{amount.normalize():f}"),  # 60 and "60.00" are the same command
     WithJsonSchema(
         {"type": ["string", "integer"], "pattern": r"^[+-]?[0-9]{1,10}(\.[0-9]{1,5})?$", "examples": ["12.50"]}
     ),
