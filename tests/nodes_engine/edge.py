@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-import time
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from scripts.record_demo.dialogue import Party, Side
 from scripts.record_demo.nodes import await_answer, kamailio
 from scripts.record_demo.plan import Plan, loopback
 from scripts.record_demo.sipp import start
 
 from ringback.demo.cast import DOMAIN
+from running import until
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "kamailio"
-LIMIT_S = 15
+LIMIT_S = 40
 
 
 @dataclass
@@ -57,11 +59,29 @@ class Edge:
             processes = []
             for number, side in enumerate(sorted(sides, key=lambda side: side.calls)):
                 folder = self.folder / f"play{self.played}" / str(number)
-                processes.append(running.enter_context(start(side, self.plan.edge, folder, limit_s=LIMIT_S)))
+                process = running.enter_context(start(side, self.plan.edge, folder, limit_s=LIMIT_S))
+                processes.append(process)
                 if not side.calls:
-                    time.sleep(0.2)  # until it listens; an INVITE that comes before it is sent again
+                    sipp = psutil.Process(process.process.pid)
+                    until(lambda sipp=sipp: sipp.net_connections("udp") or not sipp.is_running())
             for process in processes:
                 process.wait(LIMIT_S)
+
+    @property
+    def leaves_alone(self) -> bool:
+        """Whether it asks nothing for a while, since the engine did not answer."""
+        return "value: 1" in self._control("htable.get", "pause", "engine")
+
+    def forget_failures(self) -> None:
+        """Of the engine."""
+        for table in ("failures", "pause"):
+            self._control("htable.flush", table)
+
+    def _control(self, *command: str) -> str:
+        socket = f"unixs:{self.folder / 'kamailio_ctl'}"
+        return subprocess.run(
+            ["kamcmd", "-s", socket, *command], capture_output=True, text=True, timeout=LIMIT_S
+        ).stdout
 
     def refused(self, code: int, *, password: str = "", index: int = 0) -> Side:
         """A call that is refused after its credentials were sent."""

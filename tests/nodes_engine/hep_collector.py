@@ -12,7 +12,7 @@ from typing import TypeVar
 from ringback.sessions.capture.hep import LOG, HepPacket, decode
 
 T = TypeVar("T")
-WAITED_S = 5.0
+WAITED_S = 30.0
 
 
 class Collector:

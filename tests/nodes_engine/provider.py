@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ import httpx2
 from edge import Edge, edge
 from radius import NODE, Radius, freeradius
 
-from running import Server, command, serving
+from running import PATIENCE, Server, command, serving, until
 
 PASSWORD = "correct-horse"
 CALLER, TOLL_FREE, PREMIUM = "12105550100", "18660333777", "19000333777"
@@ -66,12 +67,10 @@ class Provider:
         found: list[dict[str, Any]] = self.get(f"/accounts/{self.made[number]}/xdrs")["xdrs"]
         return [one for one in found if one["call_id"]]
 
-    def charged(self, number: str, count: int, within_s: float = 10.0) -> dict[str, Any]:
+    def charged(self, number: str, count: int) -> dict[str, Any]:
         """The last of so many charges, waited for."""
-        end = time.monotonic() + within_s
-        while len(found := self.xdrs(number)) < count:
-            assert time.monotonic() < end, f"{len(found)} of {count} xDRs"
-            time.sleep(0.1)
+        until(lambda: len(self.xdrs(number)) >= count)
+        found = self.xdrs(number)
         assert len(found) == count
         return found[0]
 
@@ -94,25 +93,32 @@ class Provider:
                 process.send_signal(signal.SIGCONT)
 
     @contextmanager
-    def away_during(self, since_s: float, until_s: float) -> Iterator[None]:
-        """`away`, from and until so many seconds from now."""
+    def away_once_a_call_began(self) -> Iterator[None]:
+        """`away`, from when the engine is told that the next call has begun, to the end of the block."""
+        before, over = self._calls_begun(), threading.Event()
 
         def stand_still() -> None:
-            time.sleep(since_s)
+            until(lambda: self._calls_begun() > before)
             with self.away():
-                time.sleep(until_s - since_s)
+                over.wait()
 
         thread = threading.Thread(target=stand_still)
         thread.start()
         try:
             yield
         finally:
+            over.set()
             thread.join()
 
-    def told(self, number: str, called: str, code: int, phrase: str, issue: str = "", within_s: float = 10.0) -> None:
+    def _calls_begun(self) -> float:
+        figures = httpx2.get(f"{self.server.engine}/metrics", timeout=PATIENCE).text
+        (line,) = re.findall(r'^ringback_engine_accounting_total\{event="start"\} (\S+)$', figures, re.MULTILINE)
+        return float(line)
+
+    def told(self, number: str, called: str, code: int, phrase: str, issue: str = "") -> None:
         """Waits for the last session between two numbers to have ended so, and to be told so: its messages and the lines of
         its billing log are stored one after the other."""
-        end = time.monotonic() + within_s
+        end = time.monotonic() + PATIENCE
         while True:
             rows = self.get("/sessions", number=called)["sessions"]
             told: dict[str, Any] = self.get(f"/sessions/{rows[0]['id']}") if rows else {"issues": []}
@@ -126,7 +132,8 @@ class Provider:
     @contextmanager
     def edge(self, folder: Path) -> Iterator[Edge]:
         hep = self.server.hep["udp"]
-        with edge(folder, self.server.engine, self.token, HEP_COLLECTOR=hep, BILLING_PAUSE_SECONDS="1") as node:
+        patient = {"BILLING_TIMEOUT_SECONDS": "6", "BILLING_PAUSE_SECONDS": "1"}  # a real engine on a busy machine
+        with edge(folder, self.server.engine, self.token, HEP_COLLECTOR=hep, **patient) as node:
             register = [
                 {"name": "edge1", "kind": "edge", "cluster": True, "agents": ["101"], "addresses": [f"{node.plan.edge}:5060"]},
                 {"name": NODE, "kind": "gateway", "addresses": ["192.0.2.20"]},
@@ -136,7 +143,7 @@ class Provider:
 
     @contextmanager
     def radius(self, folder: Path) -> Iterator[Radius]:
-        with freeradius(folder, self.server.engine, self.token) as node:
+        with freeradius(folder, self.server.engine, self.token, timeout="6.0") as node:
             yield node
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +13,11 @@ from pathlib import Path
 
 from scripts.record_demo.plan import loopback
 
+from running import until
+
 SHIPPED = Path(__file__).parents[2] / "deploy" / "freeradius"
 NODE, SECRET = "gw1", "node-secret"
+PORTS = {"auth": 1812, "acct": 1813}  # by what is sent there
 _BASE = """
 prefix = /usr
 logdir = {folder}/log
@@ -25,7 +26,7 @@ run_dir = {folder}
 confdir = {folder}
 libdir = /usr/lib/freeradius
 pidfile = {folder}/radiusd.pid
-max_request_time = 10
+max_request_time = 30
 security {{
 	reject_delay = 0
 }}
@@ -73,7 +74,6 @@ class Reply:
 @dataclass
 class Radius:
     address: str
-    ports: dict[str, int]  # by what is sent there: "auth", "acct"
     folder: Path
 
     @property
@@ -94,8 +94,8 @@ class Radius:
                 operator = "=" if value is values or value == values[0] else "+="
                 lines.append(f'{name.replace("_", "-")} {operator} "{value}"')
         said = subprocess.run(
-            ["radclient", "-x", "-r", "1", "-t", "4", f"{self.address}:{self.ports[kind]}", kind, SECRET],
-            input="\n".join(lines), capture_output=True, text=True, timeout=15,
+            ["radclient", "-x", "-r", "1", "-t", "30", f"{self.address}:{PORTS[kind]}", kind, SECRET],
+            input="\n".join(lines), capture_output=True, text=True, timeout=40,
         ).stdout  # fmt: skip
         received = re.search(r"^Received (\S+) .*\n((?:\t.*\n)*)", said, re.MULTILINE)
         if received is None:
@@ -120,11 +120,7 @@ def freeradius(folder: Path, billing: str, token: str, **settings: str) -> Itera
         assert times == 1, f"ringback.conf no longer has {name}"
     parameters.write_text(text)
     site = raddb / "sites-available" / "ringback"
-    ports = {kind: free_port(address) for kind in ("auth", "acct")}
-    listening = site.read_text().replace("ipaddr = *", f"ipaddr = {address}")
-    for port in ports.values():
-        listening = listening.replace("port = 0\n", f"port = {port}\n", 1)
-    site.write_text(listening)
+    site.write_text(site.read_text().replace("ipaddr = *", f"ipaddr = {address}"))
     (raddb / "radiusd.conf").write_text(_BASE.format(folder=raddb, node=NODE, secret=SECRET))
     with (raddb / "output").open("wb") as output:
         process = subprocess.Popen(
@@ -132,12 +128,9 @@ def freeradius(folder: Path, billing: str, token: str, **settings: str) -> Itera
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
     try:
-        running = Radius(address, ports, raddb)
-        end = time.monotonic() + 10
-        while "Ready to process requests" not in running.log:
-            if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"FreeRADIUS did not start: {running.log[-3000:]}")
-            time.sleep(0.05)
+        running = Radius(address, raddb)
+        until(lambda: "Ready to process requests" in running.log or process.poll() is not None)
+        assert process.poll() is None, f"FreeRADIUS did not start: {running.log[-3000:]}"
         yield running
     finally:
         process.send_signal(signal.SIGTERM)
@@ -146,10 +139,3 @@ def freeradius(folder: Path, billing: str, token: str, **settings: str) -> Itera
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port

