@@ -373,13 +373,14 @@ def test_a_search_that_cannot_finish_in_time_is_an_error(store: EventStore) -> N
 
 def test_readers_and_writers_do_not_disturb_each_other(opened: OpenStore) -> None:
     store, other, reader = opened(), opened(), opened()
+    batches = 40 if store.status().engine == "sqlite" else 10  # another server takes longer for each
     done = threading.Event()
     stored: list[str] = []  # batches whose write has returned
     failures: list[Exception] = []
 
     def write_on(store: EventStore, name: str) -> None:
         try:
-            for at in range(40):
+            for at in range(batches):
                 rows = [leg(at, call_id=f"{name} {at} {each}") for each in range(20)]
                 store.write(Batch(rows, [block(rows)], marks={name: str(at)}))
                 stored.append(f"{name} {at}")
@@ -410,4 +411,4 @@ def test_readers_and_writers_do_not_disturb_each_other(opened: OpenStore) -> Non
     for thread in readers:
         thread.join()
     assert not failures
-    assert len(reader.search(ANY_TIME, 5000, deadline_s=PATIENT_S).rows) == 1600
+    assert len(reader.search(ANY_TIME, 5000, deadline_s=PATIENT_S).rows) == 40 * batches
