@@ -5,21 +5,24 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import pytest
 from ledgers import HOME, Till, check
+from pypdf import PdfReader
 from sqlalchemy import Engine, select
 
 from audited import ANN
 from databases import SQLITE
 from ringback import clock
 from ringback.billing.entities.models import Customer, Environment
-from ringback.billing.ledger import commands, queries, service
+from ringback.billing.ledger import commands, pages_queries, queries, service
 from ringback.billing.ledger.errors import LedgerError, LedgerNotFound, NotNow
 from ringback.billing.ledger.idempotency import fingerprint, once
 from ringback.billing.ledger.models import Invoice
 from ringback.billing.ledger.options import COLLECTION_THRESHOLD
+from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import settlement
 from ringback.changes.service import changing
@@ -85,6 +88,19 @@ def test_what_is_not_collected_is_a_matter_of_what_is_due(engine: Engine, days: 
     assert commands.notice(engine, ANN) == {HOME: 1}
     assert settled(engine, invoice) == "do_not_collect"
     check(engine)
+
+
+@on_sqlite
+def test_what_nobody_collects_is_asked_for_on_paper(engine: Engine, days: Days) -> None:
+    collect_above(engine, "10")
+    till = Till(engine)
+    invoice = till.invoice("7").invoice_id or 0
+    with reading(engine, (HOME,)) as session:
+        whole = pages_queries.whole_invoice(session, HOME, invoice)
+    assert whole.settlement == "do_not_collect"
+    text = PdfReader(BytesIO(invoice_pdf(whole))).pages[0].extract_text().replace("\xa0", " ")
+    assert "To be paid: 7.00 USD" in text
+    assert "Unpaid. Please pay until 15 Oct 2026" in text
 
 
 def test_many_that_are_not_collected_do_not_hide_one_that_is_overdue(engine: Engine, days: Days) -> None:

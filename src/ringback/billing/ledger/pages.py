@@ -320,7 +320,8 @@ def xdr_page(request: Request, row_id: RowId, reader: Reader, records: Records, 
         rate = row.rate_id if row.rate_id and session.get(TYPES["rate"].model, row.rate_id) is not None else None
         linked = _customer_link(writing, customer.id)
         call = (number(row.caller, writing), number(row.called, writing))
-        description = said(row.description, writing)
+        told_below = row.session_key is not None and not reader.sees_personal  # by who called whom, each masked
+        description = "" if told_below else said(row.description, writing)
     _note_xdrs(records, reader, actor, customer, bool(row.caller or row.called))
     return _render(
         request, "xdr.html", reader, row=row, currency=customer.currency, customer=linked, account=account,

@@ -16,8 +16,6 @@ from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.paging import LARGEST_PAGE, Asked
 from ringback.billing.ledger.settlement import due_of, settlement
 
-MOST_EXPORTED = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class WholeInvoice:
@@ -73,9 +71,9 @@ def drafts(session: Session, customer_id: int) -> int:
 
 
 def every_xdr(session: Session, asked: Asked, **whose: int | None) -> Iterator[Xdr]:
-    """All pages, one after another, `MOST_EXPORTED` at most."""
+    """All pages, one after another."""
     asked = replace(asked, limit=LARGEST_PAGE, cursor="")
-    for _ in range(MOST_EXPORTED // LARGEST_PAGE):
+    while True:
         page = queries.xdrs(session, asked, **whose)
         yield from page.rows
         session.expunge_all()
