@@ -13,6 +13,7 @@ from itertools import accumulate
 from ringback.sessions.diagram.drawing import (
     LINE_PX,
     MONO_PX,
+    MOST_LINES,
     SANS_PX,
     SMALL_PX,
     Canvas,
@@ -35,7 +36,6 @@ HEAD_PX, ROW_PX = 54, 28
 _GUTTER = 132  # number, time and leg
 _FOLD_ABOVE = 40  # rows: a shorter flow is shown whole
 _FOLD_RUN = 8  # fewer healthy rows in a row are not worth a fold
-_MOST_LINES = 6  # of the words of one row
 _LONG_HOLD_US = 500_000
 _TELL_HOLD_US = 200_000
 
@@ -241,7 +241,7 @@ class _Advanced:
     def _words(self, row: Row) -> Words:
         """What is unusual has as many lines as it takes, everything else one; all of it stands between two lanes, or
         between those that an arrow joins."""
-        most = _MOST_LINES if row.unusual else 1
+        most = MOST_LINES if row.unusual else 1
         if row.ends is None:
             return self._noted(row, most)
         x1, x2 = (self.x[end] for end in row.ends)

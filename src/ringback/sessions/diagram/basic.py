@@ -12,6 +12,7 @@ from ringback.sessions.correlate.legs import called
 from ringback.sessions.diagram.drawing import (
     LINE_PX,
     MONO_PX,
+    MOST_LINES,
     SANS_PX,
     SMALL_PX,
     Canvas,
@@ -30,9 +31,7 @@ from ringback.sessions.story import Arrow, Issue, Participant, Session
 
 _TOP, _ROW = 52, 32
 _GUTTER = 78
-_PITCH = {1: 420, 2: 440, 3: 320, 4: 250}  # by the number of lanes
 _NARROW = 360  # pixels: what a phone shows without scrolling
-_MOST_LINES = 4  # of the words of one row
 _FEW_ROWS = 14  # up to here even 100 Trying is shown
 _MOST_ROWS = 60
 
@@ -76,7 +75,7 @@ class _Basic:
         self.left_out = 0
         self.rows = self._shortened([row for row in rows_of(session, issues) if self._shown(row)])
         count = len(self.lanes)
-        self.pitch = max(_NARROW // count, 72) if narrow else _PITCH.get(count, 230)
+        self.pitch = max(_NARROW // count, 72) if narrow else _pitch(count)
         gutter, beside = (0, 0.5) if narrow else (_GUTTER, 0.42)
         self.width = gutter + self.pitch * count
         self._room = self.pitch - (2 if narrow else 10)  # of the words above a lane
@@ -196,7 +195,7 @@ class _Basic:
             told = ("✕ " if row.refused else "") + printable(row.labels[-1])
         if self.narrow:
             return self._within(row, told, middle)
-        lines = row.wrapped(told, int((apart - 30) / MONO_PX), _MOST_LINES)
+        lines = row.wrapped(told, int((apart - 30) / MONO_PX), MOST_LINES)
         return Words(lines, middle, over=apart > self.pitch + 1)
 
     def _noted(self, row: Row) -> Words:
@@ -206,7 +205,7 @@ class _Basic:
             return self._within(row, printable(row.words), x)
         last = len(self.lanes) > 1 and x == self.x[self.lanes[-1].key]
         room = self.pitch - 36 if len(self.lanes) > 1 else self.width - x - 30
-        lines = wrapped(printable(row.words), int(room / MONO_PX), _MOST_LINES)
+        lines = wrapped(printable(row.words), int(room / MONO_PX), MOST_LINES)
         return beside(x, lines, left=last, rise=4)
 
     def _owner(self, row: Row) -> float:
@@ -216,7 +215,7 @@ class _Basic:
 
     def _within(self, row: Row, told: str, middle: float) -> Words:
         """As near to `middle` as the edges of the picture let them be."""
-        lines = row.wrapped(told, int((self.width - 8) / MONO_PX), _MOST_LINES)
+        lines = row.wrapped(told, int((self.width - 8) / MONO_PX), MOST_LINES)
         half = max(map(cells, lines)) * MONO_PX / 2
         return Words(lines, min(max(middle, half + 4), self.width - half - 4), over=True)
 
@@ -239,6 +238,11 @@ class _Basic:
             arrow(canvas, x1, x2, y, lost=lost)
         words.draw(canvas, y)
         close_message(canvas, linked=self.linked)
+
+
+def _pitch(count: int) -> int:
+    """Pixels from lane to lane: many share what a page has."""
+    return {1: 420, 2: 440, 3: 320}.get(count, max(140, 1020 // count))
 
 
 def _plain_words(message: Arrow) -> str:

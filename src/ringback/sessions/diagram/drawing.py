@@ -14,6 +14,7 @@ MONO_PX = 7.3  # an advance of the widest usual monospaced font at 12 px
 SANS_PX = 7.6  # a cautious mean of the bold lane names at 12.5 px
 SMALL_PX = 6.7  # mono at 11 px
 LINE_PX = 14  # from one line of a text to the next
+MOST_LINES = 6  # of the words of one row
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{3}(?:[0-9A-Fa-f]{3})?")
 
 
