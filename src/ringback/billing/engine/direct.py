@@ -247,6 +247,7 @@ class Direct:
                 made.execute(f"SET statement_timeout = {PATIENCE_MS}")
                 made.execute(f"SET lock_timeout = {PATIENCE_MS}")
                 made.execute("SET plan_cache_mode = force_generic_plan")  # to plan anew costs more than to ask
+                made.execute("SET enable_memoize = off")  # nothing is looked up twice
                 made.execute("SET enable_seqscan = off")  # nor may a plan be one for tables that were empty then
             else:
                 made.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")

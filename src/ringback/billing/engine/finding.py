@@ -73,7 +73,7 @@ class Found:
     node_id: int | None
     node_active: bool
     sealed_password: str | None
-    charged_before: int  # sessions of the same call
+    charged_before: int  # sessions of the call, of this account and direction
     asked: AccountRow
     account: AccountRow
     customer: CustomerRow
@@ -125,8 +125,9 @@ def find(
         return NoAccount(versions, row[3], bool(row[4]))
     asked, charged = AccountRow(*row[_A:_M]), AccountRow(*row[_M:_C])
     customer, product = CustomerRow(*row[_C:_P]), ProductRow(*row[_P:WHO])
+    before = row[6] and direct.rows(statements.charged_before, given | {"account_id": charged.id})[0][0]
     rated = [each[WHO:] for each in rows]
-    return Found(versions, row[2], row[3], bool(row[4]), row[5], row[6], asked, charged, customer, product, rated)
+    return Found(versions, row[2], row[3], bool(row[4]), row[5], before, asked, charged, customer, product, rated)
 
 
 def node_by_address(

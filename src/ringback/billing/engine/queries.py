@@ -8,16 +8,21 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Engine,
     String,
     and_,
     bindparam,
+    case,
     delete,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    true,
     type_coerce,
+    union_all,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
@@ -55,6 +60,8 @@ def _whole(name: str) -> Any:
     return bindparam(name, type_=BigInteger)
 
 
+_ZERO: ColumnElement[int] = literal_column("0", BigInteger)  # said in the statement, so that it can be planned with
+_ONE: ColumnElement[int] = literal_column("1", BigInteger)
 _master = aliased(Account, name="master")
 _rated = aliased(Product, name="rated")
 _ACCOUNT_FIELDS = (
@@ -74,16 +81,14 @@ _RATE_FIELDS = (
 )  # fmt: skip
 
 
-WHO = (
-    7 + 2 * len(_ACCOUNT_FIELDS) + len(_CUSTOMER_FIELDS) + len(_PRODUCT_FIELDS)
-)  # columns before those of the rating
+WHO = 7 + 2 * len(_ACCOUNT_FIELDS) + len(_CUSTOMER_FIELDS) + len(_PRODUCT_FIELDS)  # columns before what may rate
 
 
 def _who() -> Any:
     """Whether the token still holds, the node, the account that is asked for by its id or a DID number, its master where
-    it is an alias, whose they are; and what may rate the call: a row for each add-on product, each entry of the service
-    that the product or an add-on product has, and each rate of its tariff that holds by then. One row at least, where
-    there is such an environment."""
+    it is an alias, whose they are; and what may rate the call: a row for each entry of the service that the product or an
+    add-on product has, with the rate of its tariff that holds for the number, if any. Where there is such an environment
+    there is a row."""
     environment = _text("environment")
     by_id = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("account"))
     by_digits = select(Account.id).where(Account.environment == environment, Account.charging_id == _text("did"))
@@ -93,6 +98,8 @@ def _who() -> Any:
     charged = func.coalesce(Account.alias_of_id, Account.id)
     token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
     owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
+    # The product's own entries, and those of add-on products; a join of their product_id by OR would use no index.
+    sources = union_all(select(_ZERO.label("added")), select(_ONE.label("added"))).subquery("sources")
     return (
         select(
             token.label("token_version"),
@@ -101,7 +108,7 @@ def _who() -> Any:
             Node.id.label("node_id"),
             Node.active.label("node_active"),
             type_coerce(Account.service_password, String).label("sealed_password"),
-            _charged_before().scalar_subquery().label("charged_before"),
+            _charged().scalar_subquery().label("charged"),
             *(getattr(Account, name).label(f"a_{name}") for name in _ACCOUNT_FIELDS),
             *(getattr(_master, name).label(f"m_{name}") for name in _ACCOUNT_FIELDS),
             *(getattr(Customer, name).label(f"c_{name}") for name in _CUSTOMER_FIELDS),
@@ -120,27 +127,40 @@ def _who() -> Any:
         .outerjoin(_master, _master.id == charged)
         .outerjoin(Customer, Customer.id == _master.customer_id)
         .outerjoin(Product, Product.id == _master.product_id)
-        .outerjoin(AddOn, and_(AddOn.environment == environment, AddOn.account_id == _master.id))
+        .join(sources, true())
+        .outerjoin(
+            AddOn, and_(sources.c.added == _ONE, AddOn.environment == environment, AddOn.account_id == _master.id)
+        )
         .outerjoin(
             RatingEntry,
             and_(
                 RatingEntry.environment == environment,
-                or_(RatingEntry.product_id == _master.product_id, RatingEntry.product_id == AddOn.product_id),
+                RatingEntry.product_id
+                == case((sources.c.added == _ZERO, _master.product_id), else_=AddOn.product_id),
                 RatingEntry.service == _text("service"),
             ),
         )
         .outerjoin(_rated, _rated.id == RatingEntry.product_id)
         .outerjoin(Tariff, Tariff.id == RatingEntry.tariff_id)
-        .outerjoin(
-            Rate,
-            and_(
-                Rate.environment == environment,
-                Rate.tariff_id == Tariff.id,
-                Rate.prefix.in_([_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]),
-                Rate.effective_from <= bindparam("at", type_=UtcTime),
-            ),
+        .outerjoin(Rate, Rate.id == _rate_id().scalar_subquery())
+        .where(Environment.environment == environment, or_(sources.c.added == _ZERO, AddOn.id.is_not(None)))
+    )
+
+
+def _rate_id() -> Any:
+    """Of a tariff: the rate with the longest prefix that the number begins with, of one prefix the last that is effective."""
+    theirs = aliased(Rate, name="theirs")
+    return (
+        select(theirs.id)
+        .where(
+            theirs.environment == _text("environment"),
+            theirs.tariff_id == Tariff.id,
+            theirs.prefix.in_([_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]),
+            theirs.effective_from <= bindparam("at", type_=UtcTime),
         )
-        .where(Environment.environment == environment)
+        .order_by(func.length(theirs.prefix).desc(), theirs.effective_from.desc())
+        .limit(1)
+        .correlate(Tariff)
     )
 
 
@@ -203,19 +223,16 @@ def _reserve_many(engine: Engine) -> Any:
     )
 
 
-def _charged_before() -> Any:
-    """How often the call was charged to the account already: a Call-ID may be used again."""
+def _charged() -> Any:
+    """How many sessions of the call were charged: a Call-ID may be used again."""
     return (
         select(func.count())
         .select_from(EngineSession)
         .where(
             EngineSession.environment == _text("environment"),
             EngineSession.call_id == _text("call_id"),
-            EngineSession.account_id == _master.id,
-            EngineSession.direction == _text("direction"),
             EngineSession.xdr_id.is_not(None),
         )
-        .correlate(_master)
     )
 
 
@@ -272,6 +289,11 @@ class Statements:
             return Prepared(statement, statement.selected_columns, engine, alike=alike)
 
         self.who = prepared(_who(), WHO)
+        self.charged_before = prepared(
+            _charged().where(
+                EngineSession.account_id == _whole("account_id"), EngineSession.direction == _text("direction")
+            )
+        )
         self.by_address = prepared(_by_address())
         self.node_by_address = prepared(_node_by_address())
         self.standing = prepared(_standing())

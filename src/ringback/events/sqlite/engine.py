@@ -69,11 +69,13 @@ class SqliteEventStore:
             self._sip.write({file: partial(_stage, day=day, marked_us=self._marked_us) for file, day in days.items()})
 
     def write_logs(self, records: Sequence[LogRecord]) -> None:
-        days: dict[SegmentFile, list[LogRecord]] = defaultdict(list)
+        days: dict[int, list[LogRecord]] = defaultdict(list)
         for record in records:
-            days[self._folder.main("log", record.time_us)].append(record)
+            days[record.time_us // DAY_US].append(record)
+        work = {self._folder.main("log", day * DAY_US): partial(LogWriter.stage, records=theirs)
+                for day, theirs in days.items()}  # fmt: skip
         with self._writing:
-            self._log.write({file: partial(LogWriter.stage, records=day) for file, day in days.items()})
+            self._log.write(work)
 
     def write_audit(self, rows: Sequence[AuditRow]) -> None:
         days: dict[SegmentFile, list[AuditRow]] = defaultdict(list)

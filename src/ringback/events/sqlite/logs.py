@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from ringback.events.sqlite.entries import Condition, Entries, Order, Row, Select, by_entries, by_table, pages
 from ringback.events.sqlite.readers import Reader
@@ -37,7 +40,7 @@ class LogWriter(SegmentWriter):
                 (
                     id_, word(record.environment), late, word(record.kind), name(record.node), word(record.level),
                     storable(record.call_id) or None, storable(record.conf_id) or None, storable(record.account) or None,
-                    storable(record.text), json.dumps(record.fields) if record.fields else None,
+                    storable(record.text), _written(record.fields),
                 )
             )  # fmt: skip
             keys += [(slice_, hash_, id_) for hash_ in key_hashes(record)]
@@ -47,6 +50,15 @@ class LogWriter(SegmentWriter):
         self.executemany(INSERT_TEXT, sorted(texts))
         self.executemany("INSERT OR IGNORE INTO log_key VALUES (?, ?, ?)", keys)
         self.grow_slice(slice_, ids.values(), 0, max(record.time_us for record in records))
+
+
+def _written(fields: dict[str, str]) -> str | None:
+    if not fields:
+        return None
+    try:
+        return orjson.dumps(fields).decode()
+    except TypeError:  # a lone surrogate: a byte that was not UTF-8 in the line
+        return json.dumps(fields)
 
 
 def records(reader: Reader, query: LogQuery, low: int, high: int) -> Iterator[tuple[int, LogRecord]]:
@@ -144,9 +156,14 @@ def _verified(query: LogQuery, record: LogRecord) -> bool:
     return True
 
 
-def key_hashes(record: LogRecord) -> list[int]:
-    keys = (("\x02", record.call_id), ("\x03", record.conf_id), ("\x04", record.account))
-    return [call_hash(record.environment, prefix + value) for prefix, value in keys if value]
+def key_hashes(record: LogRecord) -> tuple[int, ...]:
+    return _key_hashes(record.environment, record.call_id, record.conf_id, record.account)
+
+
+@lru_cache(1024)  # lines of one call come together
+def _key_hashes(environment: str, call_id: str, conf_id: str, account: str) -> tuple[int, ...]:
+    keys = (("\x02", call_id), ("\x03", conf_id), ("\x04", account))
+    return tuple(call_hash(environment, prefix + value) for prefix, value in keys if value)
 
 
 def _record(reader: Reader, row: Row) -> LogRecord:
