@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from databases import SQLITE
 from ringback.access.dependencies import COOKIE
 from ringback.access.models import LoginSession, User
 from ringback.access.pages import safe_next
@@ -19,6 +20,12 @@ from ringback.records.engine import open_engine, reading
 from ringback.records.schema import migrate
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def database() -> str:
+    """What both have to say alike is said by the other tests."""
+    return SQLITE
 
 
 def csrf(client: TestClient) -> str:

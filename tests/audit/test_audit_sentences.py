@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 import ringback
 from audited import ANN, add_account, add_customer, add_product, jerry_price
+from databases import SQLITE
 from ringback import clock
 from ringback.access.permissions import PERMISSIONS, Permission, Role
 from ringback.access.schemas import Principal
@@ -29,6 +30,12 @@ from ringback.records.engine import UnitOfWork
 
 SOURCES = Path(ringback.__file__).parent
 HERE = ("default",)
+
+
+@pytest.fixture
+def database() -> str:
+    """What both have to say alike is said by the other tests."""
+    return SQLITE
 
 
 def reader(role: Role, environments: tuple[str, ...] = HERE) -> Principal:

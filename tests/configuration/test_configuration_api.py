@@ -1,4 +1,4 @@
-"""/api/v1/configuration: the three steps for programs, on both databases."""
+"""/api/v1/configuration: the three steps for programs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from databases import SQLITE
 from ringback.access import passwords
 from ringback.access.service import add_user
 from ringback.access.tokens import create_token
 from ringback.app import create_app
 from ringback.options import OPTIONS
 from ringback.settings import load_settings
+
+pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
 
 AT = "/api/v1/configuration"
 AGE, KEYS = "Tasks.Log_Max_Age", "Capture.HEP_Keys"

@@ -367,7 +367,9 @@ def test_a_collector_follows_the_rules_while_it_runs(tmp_path: Path) -> None:
     set_rules(data, A)
     with collector(data) as running:
         call_until(running, data, "first", "a")
+        before = running.status.stored
         running.send([encode(time.time_ns() // 1000, PHONE, asked("b", "b.example"))])
+        running.wait(lambda status: status.stored > before)
         set_rules(data, replace(A, environment="b"))
         call_until(running, data, "second", "b")
         running.send([encode(time.time_ns() // 1000, PHONE, asked("first-0", "a.example"))])  # its leg is open

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.testclient import TestClient
 
 from actors import by_tester
+from databases import SQLITE
 from ringback.access import tokens
 from ringback.access.service import add_user
 from ringback.app import LARGEST_BODY, create_app
@@ -20,6 +21,7 @@ from ringback.records.engine import unit_of_work
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
 
+pytestmark = pytest.mark.parametrize("database", [SQLITE])  # what both have to say alike is said by the other tests
 PASSWORD = "correct horse battery"
 OPEN_TO_ALL = {
     ("GET", "/login"),
