@@ -347,6 +347,11 @@ def test_who_has_a_history_is_not_deleted(site: Site, customer: int) -> None:
     assert "2 xDRs" in told["detail"]
     assert {"type": "xdr", "count": 2, "url": f"/api/v1/accounts/{account}/xdrs"} in told["uses"]
     assert "2 xDRs" in site.call("DELETE", f"customers/{customer}", 409)["detail"]
+    named = site.world.make("account", id="on a draft only")
+    line = {"description": "Modem", "amount": "5", "account": named}
+    site.post(f"customers/{customer}/invoices", {"lines": [line, line], "issue": False})
+    told = site.call("DELETE", f"accounts/{named}", 409)
+    assert {"type": "invoice", "count": 1, "url": f"/api/v1/customers/{customer}/invoices"} in told["uses"]
 
 
 def test_what_is_asked_twice_of_a_currency_without_decimals(site: Site) -> None:

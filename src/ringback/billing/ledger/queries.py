@@ -401,16 +401,20 @@ def history(
 
 def uses(session: Session, entity: Entity) -> list[Use]:
     """What keeps a customer or an account from being deleted."""
-    if entity.about.name not in ("customer", "account"):
-        return []
+    asked: list[tuple[Any, str, str, str]] = []  # ids, label of one and of several, path of their list
+    if isinstance(entity, Customer):
+        mine = f"customers/{entity.id}"
+        asked.append((select(Xdr.id).where(Xdr.customer_id == entity.id), "xDR", "xDRs", f"{mine}/xdrs"))
+        made = select(Invoice.id).where(Invoice.customer_id == entity.id)
+        asked.append((made, "invoice", "invoices", f"{mine}/invoices"))
+    if isinstance(entity, Account):
+        its = select(Xdr.id).where(Xdr.account_id == entity.id)
+        asked.append((its, "xDR", "xDRs", f"accounts/{entity.id}/xdrs"))
+        named = select(InvoiceLine.invoice_id).where(InvoiceLine.account_id == entity.id).distinct()
+        asked.append((named, "invoice", "invoices", f"customers/{entity.customer_id}/invoices"))
     found = []
-    for model, one, many, path in ((Xdr, "xDR", "xDRs", "xdrs"), (Invoice, "invoice", "invoices", "invoices")):
-        column: Any = getattr(model, f"{entity.about.name}_id", None)
-        if column is None:
-            continue
-        some = select(column).where(column == entity.id).limit(MOST_COUNTED)
-        count = session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    for ids, one, many, path in asked:
+        count = session.scalar(select(func.count()).select_from(ids.limit(MOST_COUNTED).subquery())) or 0
         if count:
-            its = f"{entity.about.path}/{entity.id}/{path}"
-            found.append(Use(one.lower(), one if count == 1 else many, count, its, ""))
+            found.append(Use(one.lower(), one if count == 1 else many, count, path, ""))
     return found
