@@ -123,7 +123,7 @@ class BalanceDocument(BaseModel):
     due: str = Field(description="Of all invoices")
     overdue: str = Field(description="Of these, of invoices past their date")
     unbilled: str = Field(description="Charged, and on no issued invoice yet")
-    credit: str | None = Field(description="Left to the credit limit; null: there is no limit")
+    credit: str | None = Field(description="Left to the credit limit, or of what was paid in advance; null: no limit")
 
 
 class PointDocument(BaseModel):
