@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class Counters:
 
     def authorized(self, outcome: str, seconds: float) -> None:
         """`outcome`: allowed, or a reason's id. `seconds`: from request to answer."""
-        bucket = next((each for each in BUCKETS if seconds <= each), "inf")
+        place = bisect_left(BUCKETS, seconds)
+        bucket = BUCKETS[place] if place < len(BUCKETS) else "inf"
         with self._lock:
             self._counts[_PLACE[f"authorized {outcome}"]] += 1
             self._counts[_PLACE[f"bucket {bucket}"]] += 1

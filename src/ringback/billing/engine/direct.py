@@ -38,12 +38,9 @@ class RowsRefused(Exception):
 
 
 class Prepared:
-    """A Core statement, compiled. Rows are tuples, with values as the models have them; the first `alike` columns say the
-    same in every row."""
+    """A Core statement, compiled. Rows are tuples, with values as the models have them."""
 
-    def __init__(
-        self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine, *, alike: int = 0
-    ) -> None:
+    def __init__(self, statement: Any, returned: ColumnCollection[Any, Any] | None, engine: Engine) -> None:
         dialect = engine.dialect
         compiled = statement.compile(dialect=dialect)
         self.sql: str = str(compiled)
@@ -65,7 +62,6 @@ class Prepared:
             self.name, self.numbered = f"engine_{next(_numbers)}".encode(), str(numbered).encode()
             self._numbered = [(name, self._given.get(name)) for name in numbered.positiontup]
             self._reads: list[tuple[int, Callable[[bytes], Any]]] = []
-            self._alike = alike
 
     def parameters(self, given: Mapping[str, Any]) -> Any:
         """As the driver takes them."""
@@ -92,14 +88,11 @@ class Prepared:
         """Of what PostgreSQL answered."""
         if not self._reads:
             self._reads = [(place, _reader(result.ftype(place), made)) for place, made in enumerate(self._made)]
-        value, reads, start = result.get_value, self._reads, ()
-        rows: list[tuple[Any, ...]] = []
-        for number in range(result.ntuples):
-            row = [None if (raw := value(number, place)) is None else read(raw) for place, read in reads]
-            rows.append((*start, *row))
-            if number == 0 and self._alike:
-                start, reads = rows[0][: self._alike], reads[self._alike :]
-        return rows
+        value, reads = result.get_value, self._reads
+        return [
+            tuple([None if (raw := value(number, place)) is None else read(raw) for place, read in reads])
+            for number in range(result.ntuples)
+        ]
 
     def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
         for name, process in self._given.items():

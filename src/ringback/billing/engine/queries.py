@@ -285,10 +285,10 @@ class Statements:
     """Those of the call path, for one database."""
 
     def __init__(self, engine: Engine) -> None:
-        def prepared(statement: Any, alike: int = 0) -> Prepared:
-            return Prepared(statement, statement.selected_columns, engine, alike=alike)
+        def prepared(statement: Any) -> Prepared:
+            return Prepared(statement, statement.selected_columns, engine)
 
-        self.who = prepared(_who(), WHO)
+        self.who = prepared(_who())
         self.charged_before = prepared(
             _charged().where(
                 EngineSession.account_id == _whole("account_id"), EngineSession.direction == _text("direction")
