@@ -239,9 +239,9 @@ class _Advanced:
             canvas.line(place, line, place, line + 6, "tick")
 
     def _words(self, row: Row) -> Words:
-        """What is unusual has as many lines as it takes, everything else one; all of it stands between two lanes, or
+        """What is unusual has as many lines as it takes, everything else two; all of it stands between two lanes, or
         between those that an arrow joins."""
-        most = MOST_LINES if row.unusual else 1
+        most = MOST_LINES if row.unusual else 2
         if row.ends is None:
             return self._noted(row, most)
         x1, x2 = (self.x[end] for end in row.ends)
@@ -264,7 +264,7 @@ class _Advanced:
         shown = int(room / MONO_PX)
         if len(row.labels) > 1 and not row.unusual:
             return beside(self.x[owner.id], [row.label(shown)], left=last, rise=1)
-        lines = wrapped(printable(row.words), shown, max(most, 2))
+        lines = wrapped(printable(row.words), shown, most)
         return beside(self.x[owner.id], lines, left=last, rise=1)
 
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:

@@ -73,8 +73,6 @@ class Row:
 
     def lines(self, room: int, most: int, mark: str = "") -> list[str]:
         """`label` on at most `most` lines, `mark` before it."""
-        if most == 1:
-            return [mark + self.label(room - len(mark))]
         ways = [f"{mark}{printable(label)}" for label in self.labels]
         shown = next((way for way in ways if cells(f"{way} {self.repeats}".rstrip()) <= room), ways[-1])
         return self.wrapped(shown, room, most)
