@@ -127,7 +127,7 @@ def _wait_until_it_answers(url: URL, server: subprocess.Popen[str], log: Path) -
 def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
     """Each statement commits."""
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(plain, autocommit=True, connect_timeout=10)
+    return psycopg.connect(plain, autocommit=True, connect_timeout=60)
 
 
 def _programs() -> Path | None:

@@ -24,6 +24,7 @@ from ringback.records.secrets import ring
 from ringback.records.tables import INSTALLATION
 from ringback.records.wall import EVERYWHERE
 from ringback.settings import load_settings
+from running import PATIENCE
 
 AGE, KEYS = "Tasks.Age", "Capture.Keys"
 
@@ -58,7 +59,7 @@ def test_a_started_reader_follows(here: Room, monkeypatch: pytest.MonkeyPatch) -
     try:
         assert here.current.value(here.known.age) == 180
         here.applied({AGE: 90})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while here.current.value(here.known.age) != 90:
             assert time.monotonic() < deadline
             time.sleep(0.02)

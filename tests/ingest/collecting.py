@@ -20,6 +20,7 @@ from ringback.sessions.ingest.blocks import decode_block
 from ringback.sessions.ingest.status import CollectorStatus, read_collector_status
 from ringback.sessions.story import Hop
 from ringback.settings import Settings, load_settings
+from running import PATIENCE
 
 PHONE = Hop("udp", "198.51.100.23", 5060, "192.0.2.10", 5060, "101")
 BACK = Hop("udp", "192.0.2.10", 5060, "198.51.100.23", 5060, "101")
@@ -49,7 +50,7 @@ class Collector:
     @property
     def status(self) -> CollectorStatus:
         """The last published since this process began."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             status = read_collector_status(self.data)
             if status and status.updated_us >= self.since_us:
@@ -76,7 +77,7 @@ class Collector:
             self._udp = self.port("udp")
         return self._udp
 
-    def wait(self, until: Callable[[CollectorStatus], bool], seconds: float = 20) -> CollectorStatus:
+    def wait(self, until: Callable[[CollectorStatus], bool], seconds: float = PATIENCE) -> CollectorStatus:
         deadline = time.monotonic() + seconds
         while not until(self.status):
             if time.monotonic() > deadline:
@@ -86,12 +87,12 @@ class Collector:
 
     def stop(self) -> CollectorStatus:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(PATIENCE) == 0
         return self.status
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def run(settings: Settings) -> Iterator[Collector]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(PATIENCE)
         process.stdin.close()
 
 

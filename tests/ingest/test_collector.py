@@ -21,6 +21,7 @@ from ringback.listen import bound_endpoint, udp_socket
 from ringback.sessions.capture.hep import LOG, encode
 from ringback.sessions.ingest.status import CollectorStatus
 from ringback.settings import load_settings
+from running import PATIENCE
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "hep"
 
@@ -206,7 +207,7 @@ def test_when_a_part_dies_the_whole_ends(tmp_path: Path) -> None:
             if "worker" in child.cmdline()[-1]:
                 child.kill()
                 break
-        assert running.process.wait(15) != 0
+        assert running.process.wait(PATIENCE) != 0
 
 
 def test_when_the_collector_is_killed_its_processes_store_what_they_have_and_end(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_when_the_collector_is_killed_its_processes_store_what_they_have_and_end
         running.wait(lambda status: status.received == 300)
         children = psutil.Process(running.process.pid).children()
         running.process.kill()
-        _, alive = psutil.wait_procs(children, timeout=15)
+        _, alive = psutil.wait_procs(children, timeout=PATIENCE)
         assert not alive
     with opened(tmp_path) as store:
         assert len(stored_payloads(store)) == 300
@@ -228,7 +229,7 @@ def test_nothing_acknowledged_is_missing_after_kill_9_under_load(tmp_path: Path)
         with collector(tmp_path) as running:
             before = acknowledged
             assert running.port_udp
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + PATIENCE
             while running.status.stored <= before + 500 and time.monotonic() < deadline:
                 running.send(packets(400, start=sent))
                 sent += 400
@@ -268,5 +269,5 @@ def test_an_interrupt_from_the_terminal_is_as_good_as_sigterm(tmp_path: Path) ->
         running.send(packets(50))
         running.wait(lambda status: status.received == 50)
         os.killpg(running.process.pid, signal.SIGINT)
-        assert running.process.wait(20) == 0
+        assert running.process.wait(PATIENCE) == 0
         assert running.status.stored == 50

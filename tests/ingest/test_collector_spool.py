@@ -18,6 +18,7 @@ from ringback.events import DAY_US
 from ringback.sessions.capture.hep import encode
 from ringback.sessions.ingest.spool import sizes
 from ringback.sessions.ingest.status import CollectorStatus
+from running import PATIENCE
 
 _BODY = b"m=audio 30000 RTP/AVP 8 0 101\r\n" * 320  # 10 kB: fewer packets fill the memory that comes before the spool
 
@@ -183,7 +184,7 @@ def test_after_the_collector_alone_is_killed_the_next_one_waits_for_its_processe
             spooled(running, 3000)
             children = psutil.Process(running.process.pid).children()
             os.kill(running.process.pid, signal.SIGKILL)
-            running.process.wait(10)
+            running.process.wait(PATIENCE)
             with collector(tmp_path) as second:
                 _, alive = psutil.wait_procs(children, timeout=30)
                 assert not alive

@@ -16,6 +16,7 @@ from ringback.sessions.ingest.blocks import decode_block
 from ringback.sessions.ingest.files import ImportProgress, import_files
 from ringback.sessions.ingest.legs import DAY_US
 from ringback.sessions.story import Hop, Sighting
+from running import PATIENCE
 
 START_US = 1_795_348_800_000_000
 MIDNIGHT_US = START_US - START_US % DAY_US + DAY_US
@@ -162,7 +163,7 @@ def test_an_import_that_was_killed_goes_on(tmp_path: Path) -> None:
         if int(line) > 1000:
             break
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE)
     process.stdout.close()
     store, whole = fresh(tmp_path, "store"), fresh(tmp_path, "whole")
     (result,) = import_files(store, [path]).files

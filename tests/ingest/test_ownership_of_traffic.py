@@ -33,6 +33,7 @@ from ringback.sessions.ownership.following import FILE, RulesFollower, save_rule
 from ringback.sessions.ownership.rules import ALL_UNASSIGNED, ONE_TENANT, Rule, TrafficRules
 from ringback.sessions.ownership.service import list_rules, replace_rules
 from ringback.sessions.story import Hop, Sighting
+from running import PATIENCE
 
 START_US = 1_795_348_800_000_000
 MIDNIGHT_US = START_US - START_US % DAY_US + DAY_US
@@ -346,14 +347,14 @@ def set_rules(data: Path, *rules: Rule) -> None:
 
 def call_until(running: Collector, data: Path, prefix: str, environment: str) -> None:
     """New calls of a.example, until one has come to `environment`; earlier ones are where the rules before put them."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     number = 0
     while time.monotonic() < deadline:
         call_id = f"{prefix}-{number}"
         running.send([encode(time.time_ns() // 1000, PHONE, asked(call_id, "a.example"))])
         running.wait(lambda status: status.waiting == 0 and status.stored > 0)
         with opened(data) as store:
-            until = time.monotonic() + 10
+            until = time.monotonic() + PATIENCE
             while call_id not in (found := where(store)) and time.monotonic() < until:
                 time.sleep(0.05)
         if environment in found[call_id]:

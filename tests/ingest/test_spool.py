@@ -39,6 +39,7 @@ from ringback.sessions.ingest.spool import (
 from ringback.sessions.ingest.spooler import Spooler
 from ringback.sessions.ingest.worker import Configuration, Worker
 from ringback.sessions.keys import DEFAULT_RULES
+from running import PATIENCE
 
 NOW = 1_795_348_800_000_000  # noon
 DAY_US = 86_400_000_000
@@ -503,7 +504,7 @@ def test_progress_comes_out_of_a_mark_as_it_went_in(frame: int, partial: list[tu
 
 def settled(spooler_: Spooler, until: Callable[[], bool]) -> list[Reference]:
     found: list[Reference] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not until():
         assert time.monotonic() < deadline
         found += spooler_.turn()

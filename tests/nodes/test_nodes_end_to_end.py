@@ -74,7 +74,6 @@ def page(running: Provider, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("scenario", CALLS)
 def test_a_call_is_found_by_number_once_it_has_ended_with_its_ladder_and_issue(
     scenario: str, running: Provider, page: Page
@@ -171,7 +170,6 @@ def _lane(label: str) -> str:
     return lanes([label])[0]
 
 
-@pytest.mark.timeout(90)
 def test_hep_over_tcp_with_a_key(tmp_path: Path) -> None:
     if missing := missing_tools(*TOOLS):
         pytest.skip(missing)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.nodes
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "hep"
 EXAMPLE = recording.FOLDER / "examples" / "answered-with-audio.pcap"
 EXAMPLE_CALLED = "13125550109"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 from argon2 import PasswordHasher
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
 from recorded_calls import Recorded
 
 from actors import by_tester
@@ -23,7 +23,8 @@ from ringback.records.schema import migrate
 from ringback.settings import Settings, load_settings
 
 USER, PASSWORD = "agnes", "correct horse battery"
-SLOW_MS = 15_000  # the machine may be busy with other tests
+SLOW_MS = 30_000  # the machine may be busy with other tests
+expect.set_options(timeout=SLOW_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,14 @@ def serve(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not server.started and thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert server.started, "the application did not start"
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=15)
+        thread.join(timeout=60)
         listening.close()
     assert not thread.is_alive(), "the application did not stop"
 

@@ -23,7 +23,6 @@ from ringback.records.engine import open_engine, reading
 from ringback.records.tables import DEFAULT_ENVIRONMENT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-expect.set_options(timeout=SLOW_MS)
 REFUSED = {422: "Unprocessable Entity", 409: "Conflict", 403: "Forbidden"}
 
 
