@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from ringback.events import open_store
 from ringback.events.store import LogQuery, LogRecord
 from ringback.records.engine import reading
 from ringback.settings import Settings
+from running import PATIENCE, until
 
 JOHN, TOLL_FREE, PRAGUE = "12103355787", "18660333777", "420222333444"
 
@@ -41,7 +41,7 @@ class Asking:
     """A node with a token of its environment."""
 
     def __init__(self, url: str, token: str, node: str = "edge-1") -> None:
-        self.client = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.client = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
         self.node = node
 
     def post(self, path: str, document: Any, **more: Any) -> httpx2.Response:
@@ -153,9 +153,7 @@ class Running:
 
     def lines(self, call_id: str, environment: str = "default", step: str = "") -> list[LogRecord]:
         """Of the billing log, from the event store, once what waits is written."""
-        waited = threading.Event()
-        while self.log.waiting and not waited.wait(0.02):
-            pass
+        until(lambda: not self.log.waiting)
         store = open_store(f"sqlite:{self.data / 'events'}")
         try:
             query = LogQuery((environment,), 0, clock.now_us() + 10**9, call_ids=(call_id,), kinds=("billing",))
@@ -186,7 +184,7 @@ def running(engine: Engine, data: Path) -> Iterator[Running]:
     log.start()
     thread.start()
     try:
-        _wait(lambda: server.started)
+        until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield Running(engine, f"http://127.0.0.1:{port}", configured, log, data)
     finally:
@@ -196,10 +194,3 @@ def running(engine: Engine, data: Path) -> Iterator[Running]:
         billing.close()
         store.close()
         counters.close()
-
-
-def _wait(holds: Callable[[], bool], patience: timedelta = timedelta(seconds=20)) -> None:
-    deadline, waited = clock.now() + patience, threading.Event()
-    while not holds():
-        assert clock.now() < deadline, "waited in vain"
-        waited.wait(0.01)

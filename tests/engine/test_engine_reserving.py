@@ -10,6 +10,7 @@ from ringback.billing.engine.models import EngineSession
 from ringback.billing.engine.queries import Statements
 from ringback.billing.engine.reserving import Reservations, Row
 from ringback.records.engine import reading
+from running import until
 
 
 def keys(engine: Engine) -> set[str]:
@@ -42,10 +43,11 @@ def test_a_row_that_is_refused_holds_up_no_other(live: Running, books: Books, no
 
 def test_what_was_put_waits_for_the_records(live: Running, books: Books, node: Asking, engine: Engine) -> None:
     class Away(Direct):
-        away = True
+        away, refused = True, 0
 
         def write(self, *arguments: object) -> None:
             if self.away:
+                self.refused += 1
                 raise RecordsAway("nobody answers")
             super().write(*arguments)  # type: ignore[arg-type]
 
@@ -56,6 +58,7 @@ def test_what_was_put_waits_for_the_records(live: Running, books: Books, node: A
     reservations.start()
     reservations.put(row_of(engine, key="one", call_id="c1"))
     reservations.put(row_of(engine, key="one", call_id="c1", max_seconds=7))
+    until(lambda: direct.refused)
     direct.away = False
     reservations.flush()
     with reading(engine, ("default",)) as session:

@@ -154,7 +154,8 @@ def provider(data: Path) -> Iterator[Provider]:
         assert made.returncode == 0, made.stderr
         token = made.stdout.strip()
         bearer = {"Authorization": f"Bearer {token}"}
-        with httpx2.Client(base_url=f"{server.web}/api/v1", headers=bearer, timeout=30) as api:
+        with httpx2.Client(base_url=f"{server.web}/api/v1", headers=bearer, timeout=2 * PATIENCE) as api:
+            until(lambda: api.get(f"{server.web}/readyz").status_code == 200)
             books = Provider(server, api, token)
             books.api.put("/nodes", json={"nodes": [{"name": NODE, "kind": "gateway", "addresses": ["192.0.2.20"]}]})
             books.make("tariff", "tariffs", name="Home", currency="USD")

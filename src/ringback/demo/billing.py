@@ -7,8 +7,7 @@ to the ledger, so that the xDR that they name is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, fields
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -18,6 +17,8 @@ from sqlalchemy import Engine, select
 from ringback import clock
 from ringback.access import tokens
 from ringback.access.permissions import Permission
+from ringback.billing.engine import rating
+from ringback.billing.engine.documents import amount
 from ringback.billing.entities.models import Account, Customer, Product, Rate, RatingEntry, Tariff
 from ringback.billing.ledger.service import post_usage
 from ringback.changes.schemas import Actor
@@ -111,7 +112,10 @@ class _Book:
                 (one for one in rates if seen.called.startswith(one.prefix)), key=lambda one: len(one.prefix)
             )
             work.expunge_all()
-        self.told = f"{self.rate.prefix} ({self.rate.destination})"
+        self.priced = rating.Rate(
+            *(getattr(self.rate, each.name) for each in fields(rating.Rate))
+        )  # as the engine names and charges it
+        self.told = self.priced.told
 
     def refused(self) -> list[dict[str, Any]]:
         why = (
@@ -129,12 +133,10 @@ class _Book:
     def charged(self) -> list[dict[str, Any]]:
         seen, currency = self.seen, self.customer.currency
         seconds = max(1, round((seen.ended_us - seen.answered_us) / 1e6))
-        first, next_ = self.rate.interval_first, self.rate.interval_next
-        charged = first + -(-max(0, seconds - first) // next_) * next_
-        price = Decimal(self.rate.price_first)
+        charged, rate = rating.charged_seconds(self.priced, seconds), self.priced
         with changing(self.engine, _ENGINE, _HERE) as work:
             xdr = post_usage(
-                work, DEFAULT_ENVIRONMENT, self.account.id, price * charged / 60, session_key=f"demo {seen.call_id}",
+                work, DEFAULT_ENVIRONMENT, self.account.id, rating.price(rate, seconds), session_key=f"demo {seen.call_id}",
                 service="voice", seconds=seconds, charged_seconds=charged,
                 rate=(self.rate.id, self.rate.prefix, self.rate.destination), caller=seen.caller, called=seen.called,
                 call_id=seen.call_id, node=_NODE, started_at=clock.from_us(seen.answered_us),
@@ -142,22 +144,25 @@ class _Book:
             )  # fmt: skip
             if xdr is None:
                 raise LookupError("the demo's call was charged before")
-            xdr_id, amount = xdr.id, f"{xdr.amount.normalize():f}"
-        cost = f"{price.normalize():f} {currency} a minute by {next_} s"
-        what = f"{seconds} s of {self.told}, {charged} s charged: {amount} {currency} (xDR {xdr_id})."
+            xdr_id, cost = xdr.id, amount(xdr.amount)
+        price = (
+            f"{amount(rate.price_first)} {currency} a minute for the first {rate.interval_first} s, "
+            f"then {amount(rate.price_next)} a minute by {rate.interval_next} s"
+        )
+        what = f"{seconds} s of {self.told}, {charged} s charged: {cost} {currency} (xDR {xdr_id})."
         return [
-            *self._asked(f"{seen.called} is {self.told} in the tariff {self.tariff.name}: {cost}."),
+            *self._asked(f"{seen.called} is {self.told} in the tariff {self.tariff.name}: {price}."),
             self._line(seen.asked_us + 60, "decision", "The call is allowed for 2 h at most.", result="allowed",
                        max_seconds=7200, sip_code=200, h323_return_code=0, **self._rated()),
             self._line(seen.answered_us + 3_000, "start", f"{_NODE} tells that the call has begun.", **self._rated()),
             self._line(seen.ended_us + 3_000, "stop", f"{_NODE} tells that the call has ended after {seconds} s.",
                        seconds=seconds, cause="16", **self._rated()),
-            self._line(seen.ended_us + 9_000, "xdr", what, xdr=xdr_id, amount=amount, seconds=seconds,
+            self._line(seen.ended_us + 9_000, "xdr", what, xdr=xdr_id, amount=cost, seconds=seconds,
                        charged_seconds=charged, **self._rated()),
         ]  # fmt: skip
 
     def _asked(self, rate: str) -> list[dict[str, Any]]:
-        seen, at, owes = self.seen, self.seen.asked_us + 20, f"{self.customer.balance:.2f}"
+        seen, at, owes = self.seen, self.seen.asked_us + 20, amount(self.customer.balance)
         numbers = f"from {seen.caller} to {seen.called}"
         found = f"Found the account {seen.caller} by its Digest user name; its customer is {self.customer.name}, its product"
         limit = (
@@ -176,7 +181,7 @@ class _Book:
     def _rated(self) -> dict[str, Any]:
         return {
             "i_rate": self.rate.id, "prefix": self.rate.prefix, "destination": self.rate.destination,
-            "price": f"{self.rate.price_first.normalize():f}", "tariff": self.tariff.name, "product": self.product.name,
+            "price": amount(self.rate.price_first), "tariff": self.tariff.name, "product": self.product.name,
         }  # fmt: skip
 
     def _line(self, time_us: int, step: str, text: str, *, level: str = "info", **fields: object) -> dict[str, Any]:
