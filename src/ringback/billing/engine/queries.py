@@ -8,16 +8,15 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Engine,
     String,
     and_,
     bindparam,
     case,
     delete,
+    false,
     func,
     literal,
-    literal_column,
     or_,
     select,
     true,
@@ -60,8 +59,6 @@ def _whole(name: str) -> Any:
     return bindparam(name, type_=BigInteger)
 
 
-_ZERO: ColumnElement[int] = literal_column("0", BigInteger)  # said in the statement, so that it can be planned with
-_ONE: ColumnElement[int] = literal_column("1", BigInteger)
 _master = aliased(Account, name="master")
 _rated = aliased(Product, name="rated")
 _ACCOUNT_FIELDS = (
@@ -99,7 +96,7 @@ def _who() -> Any:
     token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
     owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
     # The product's own entries, and those of add-on products; a join of their product_id by OR would use no index.
-    sources = union_all(select(_ZERO.label("added")), select(_ONE.label("added"))).subquery("sources")
+    sources = union_all(select(false().label("added")), select(true().label("added"))).subquery("sources")
     return (
         select(
             token.label("token_version"),
@@ -128,22 +125,19 @@ def _who() -> Any:
         .outerjoin(Customer, Customer.id == _master.customer_id)
         .outerjoin(Product, Product.id == _master.product_id)
         .join(sources, true())
-        .outerjoin(
-            AddOn, and_(sources.c.added == _ONE, AddOn.environment == environment, AddOn.account_id == _master.id)
-        )
+        .outerjoin(AddOn, and_(sources.c.added, AddOn.environment == environment, AddOn.account_id == _master.id))
         .outerjoin(
             RatingEntry,
             and_(
                 RatingEntry.environment == environment,
-                RatingEntry.product_id
-                == case((sources.c.added == _ZERO, _master.product_id), else_=AddOn.product_id),
+                RatingEntry.product_id == case((~sources.c.added, _master.product_id), else_=AddOn.product_id),
                 RatingEntry.service == _text("service"),
             ),
         )
         .outerjoin(_rated, _rated.id == RatingEntry.product_id)
         .outerjoin(Tariff, Tariff.id == RatingEntry.tariff_id)
         .outerjoin(Rate, Rate.id == _rate_id().scalar_subquery())
-        .where(Environment.environment == environment, or_(sources.c.added == _ZERO, AddOn.id.is_not(None)))
+        .where(Environment.environment == environment, or_(~sources.c.added, AddOn.id.is_not(None)))
     )
 
 
