@@ -11,6 +11,7 @@ import pytest
 from ringback.sessions.correlate import build_session
 from ringback.sessions.diagram.style import STYLE
 from ringback.sessions.diagram.svg import Flow, advanced_flow, advanced_svg, basic_svg
+from ringback.sessions.diagram.words import cells, wrapped
 from ringback.sessions.story import Evidence, Issue, NodeInfo, Session
 from scenario import play
 from told import told
@@ -293,6 +294,23 @@ def test_text_that_is_cut_stands_whole_in_its_title() -> None:
         drawn = draw(session, [issue(3)])
         assert re.search(r"<title>#3 [^<]*edge: (a very long line ){29}a very long line ?</title>", drawn)
         assert re.search(r"<text [^>]*>[^<]*…</text>", drawn)
+
+
+@pytest.mark.parametrize("text", ["403 Premium numbers are not allowed", "x" * 90, "中" * 40, " - ", "- a", ""])
+@pytest.mark.parametrize("room", [1, 8, 30])
+def test_words_are_wrapped_into_the_room_that_there_is(text: str, room: int) -> None:
+    lines = wrapped(text, room, 200)
+    assert all(cells(line) <= max(room, 2) for line in lines)
+    if room > 1:  # a wide character takes two
+        assert "".join("".join(lines).split()) == "".join(text.split())
+    few = wrapped(text, room, 2)
+    assert len(few) <= 2
+    assert few == lines or few[-1].endswith("…")
+
+
+def test_words_break_after_a_space_or_a_hyphen() -> None:
+    assert wrapped("refused: destination-forbidden", 24, 2) == ["refused: destination-", "forbidden"]
+    assert wrapped("403 Premium numbers are not allowed", 27, 2) == ["403 Premium numbers are not", "allowed"]
 
 
 def test_the_style_that_pages_load_is_the_style_of_the_diagrams() -> None:

@@ -270,12 +270,12 @@ class _Advanced:
     def _ticks(self, message: Arrow, x1: float, x2: float) -> Iterator[float]:
         """Near the end that the probe stands at; in the middle for one that stands nowhere we know."""
         forward = 1 if x2 > x1 else -1
-        beside = {message.source: 0, message.destination: 0, "": 0}
+        placed = {message.source: 0, message.destination: 0, "": 0}
         for agent in dict.fromkeys(sighting.hop.agent for sighting in message.sightings if sighting.hop.agent):
             place = self.lane_of_agent.get(agent, "")
-            place = place if place in beside else ""
-            step = beside[place]
-            beside[place] += 1
+            place = place if place in placed else ""
+            step = placed[place]
+            placed[place] += 1
             if place == message.source:
                 yield x1 + forward * (9 + 4 * step)
             elif place == message.destination:

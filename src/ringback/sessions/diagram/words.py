@@ -59,7 +59,7 @@ def wrapped(text: str, room: int, most: int) -> list[str]:
     lines: list[str] = []
     while cells(text) > room and len(lines) < most - 1:
         at = max(1, len(cut(text, room, "")))
-        if text[at] != " ":
+        if text[at : at + 1] != " ":
             at = max(text.rfind(" ", 0, at), text.rfind("-", 0, at)) + 1 or at
         lines.append(text[:at].rstrip())
         text = text[at:].lstrip()
