@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select, true
 
 from audited import ANN, add_account, add_customer, add_product
+from ringback import clock
 from ringback.access.permissions import PERMISSIONS, Role
 from ringback.access.schemas import Principal
 from ringback.audit import service as audit
@@ -25,6 +28,18 @@ from ringback.records.engine import UnitOfWork, reading
 
 HOME = "default"
 READER = Principal("user", "ann", (HOME,), PERMISSIONS[Role.ADMINISTRATOR])
+DAY_US = 86_400_000_000
+
+
+class Days:
+    """A clock that stands still until told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.us = clock.to_us(datetime(2026, 10, 1, 9, tzinfo=UTC))
+        monkeypatch.setattr(clock, "now_us", lambda: self.us)
+
+    def pass_(self, days: float) -> None:
+        self.us += int(days * DAY_US)
 
 
 class Till:

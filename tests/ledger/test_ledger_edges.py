@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from ledgers import HOME, Till, check
+from ledgers import HOME, Days, Till, check
 from pypdf import PdfReader
 from sqlalchemy import Engine, select
 
@@ -31,23 +31,6 @@ from ringback.records.engine import UnitOfWork, reading, unit_of_work
 from ringback.records.wall import EVERYWHERE
 
 on_sqlite = pytest.mark.parametrize("database", [SQLITE])
-DAY_US = 86_400_000_000
-
-
-class Days:
-    """A clock that stands still until told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.us = clock.to_us(datetime(2026, 10, 1, 9, tzinfo=UTC))
-        monkeypatch.setattr(clock, "now_us", lambda: self.us)
-
-    def pass_(self, days: float) -> None:
-        self.us += int(days * DAY_US)
-
-
-@pytest.fixture
-def days(monkeypatch: pytest.MonkeyPatch) -> Days:
-    return Days(monkeypatch)
 
 
 def collect_above(engine: Engine, amount: str) -> None:

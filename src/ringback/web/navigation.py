@@ -11,6 +11,7 @@ class Link:
     text: str
     path: str
     permission: str  # "" anyone who is signed in; "everywhere" who looks after the whole installation
+    also: tuple[str, ...] = ()  # paths of pages that no link of their own leads to
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ MENUS = (
     Menu(
         "Customers",
         (
-            Link("Customers", "/customers", "customers.read"),
+            Link("Customers", "/customers", "customers.read", also=("/payments", "/xdrs")),
             Link("Accounts", "/accounts", "customers.read"),
             Link("Invoices", "/invoices", "customers.read"),
             Link("Add-on products", "/add-ons", "customers.read"),
@@ -83,6 +84,11 @@ def menus_for(permissions: Collection[str]) -> list[Menu]:
 def place(menus: list[Menu], path: str) -> tuple[Menu | None, Link | None]:
     """Where the page at `path` is found: the link whose path is the longest beginning of it."""
     under = [
-        (menu, link) for menu in menus for link in menu.links if path == link.path or path.startswith(link.path + "/")
+        (len(begin), menu, link)
+        for menu in menus
+        for link in menu.links
+        for begin in (link.path, *link.also)
+        if path == begin or path.startswith(begin + "/")
     ]
-    return max(under, key=lambda found: len(found[1].path), default=(None, None))
+    _, menu_here, link_here = max(under, key=lambda found: found[0], default=(0, None, None))
+    return menu_here, link_here

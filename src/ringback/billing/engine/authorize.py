@@ -165,7 +165,7 @@ def _tell_account(found: Found, account: str, how: str, trail: Trail) -> None:
     asked, charged, customer = found.asked, found.account, found.customer
     trail.account = asked.charging_id
     ids: dict[str, Any] = {"i_account": charged.id, "i_customer": customer.id, "i_product": found.product.id}
-    trail.know(**ids, currency=customer.currency)
+    trail.know(**ids, product=found.product.name, currency=customer.currency)
     text = f"Found the account {asked.charging_id} by {how}"
     if account != asked.charging_id:
         text += f" ({account} is a DID number of it)"
@@ -305,7 +305,7 @@ def _lock_key(account_id: int) -> int:
 
 
 def _allowed(found: Found, priced: Priced, seconds: int, key: str, trail: Trail) -> Answer:
-    text = f"The call is allowed for {seconds} s at most."
+    text = f"The call is allowed for {clock.seconds_words(seconds)} at most."
     trail.decide(text, result="allowed", max_seconds=seconds, sip_code=200, h323_return_code=0, session=key)
     return Answer(
         allowed=True, session=key, account=found.account.charging_id, i_account=found.account.id,

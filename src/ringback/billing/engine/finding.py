@@ -250,9 +250,9 @@ def find_rate(found: Found, call: Asked | Told, at: datetime, trail: Trail | Non
             trail.tell("product", f"The product {product} rates {direction} {service} calls by the tariff {tariff}.",
                        i_product=entry.product_id, i_tariff=entry.tariff_id, i_rating_entry=entry.id)  # fmt: skip
         return Priced(rate, entry.tariff_id, tariff, entry.product_id, product)
-    entry = tariffs[-1][0]
+    entry, product, tariff, _ = tariffs[-1]
     if trail is not None:
-        trail.know(i_product=entry.product_id, i_tariff=entry.tariff_id)
+        trail.know(i_product=entry.product_id, i_tariff=entry.tariff_id, product=product, tariff=tariff)
     names = " and ".join(dict.fromkeys(f"the tariff {name} of the product {of}" for _, of, name, _ in tariffs))
     raise Refused("destination-not-in-tariff", f"{number or 'An empty number'} begins with no prefix of {names}.",
                   ("tariff", entry.tariff_id))  # fmt: skip
