@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -68,9 +69,10 @@ class Edge:
                 process.wait(LIMIT_S)
 
     @property
-    def leaves_alone(self) -> bool:
-        """Whether it asks nothing for a while, since the engine did not answer."""
-        return "value: 1" in self._control("htable.get", "pause", "engine")
+    def asks_nothing_until(self) -> datetime | None:
+        """To when it leaves the engine alone, which did not answer."""
+        found = re.search(r"expire: (.*)", self._control("htable.get", "pause", "engine"))
+        return datetime.fromisoformat(found[1]).astimezone() if found else None
 
     def forget_failures(self) -> None:
         """Of the engine."""
