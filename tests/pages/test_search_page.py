@@ -56,7 +56,7 @@ def test_escape_comes_back_to_the_same_scroll_position(visit: Visit, site: Site)
     page.keyboard.press("Escape")
     page.wait_for_url("**/sessions?last=1h")
     expect(page.locator("a[data-open]").last).to_be_focused()
-    assert page.evaluate("scrollY") > 100
+    page.wait_for_function("scrollY > 100")
 
 
 def test_dragging_over_the_histogram_zooms_into_that_time(visit: Visit, site: Site) -> None:
