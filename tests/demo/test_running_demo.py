@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from ringback.demo.mix import MIX
-from running import COMMAND, PATIENCE, clean_environ, command, until
+from running import COMMAND, ONE_ENGINE, PATIENCE, clean_environ, command, until
 
 
 @dataclass
@@ -43,7 +42,7 @@ def demo(data: Path) -> Iterator[Demo]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean_environ(),
+        env=clean_environ() | ONE_ENGINE,
     )
     said: list[str] = []
     try:
@@ -69,7 +68,11 @@ def sessions(api: httpx2.Client, **query: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.timeout(150)
+def story(api: httpx2.Client, session: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(f"/sessions/{session['id']}").raise_for_status().json()
+    return found
+
+
 def test_a_console_full_of_calls_that_stops_cleanly_and_starts_anew(tmp_path: Path) -> None:
     data = tmp_path / "demo"
     with demo(data) as first, first.api() as api:
@@ -81,18 +84,23 @@ def test_a_console_full_of_calls_that_stops_cleanly_and_starts_anew(tmp_path: Pa
         john = sessions(api, number="12105550100", issue="destination-forbidden")
         assert [(one["called"], one["outcome"]) for one in john] == [("18660333777", "failed")]
         assert [one["nodes"] for one in john] == [["edge1"]]
-        told = api.get(f"/sessions/{john[0]['id']}").json()
+        until(lambda: story(api, john[0])["issues"][0]["mend"])
+        told = story(api, john[0])
         assert told["whose"][0]["customer"] == "John Doe"
         (rate,) = told["issues"][0]["mend"]
         assert api.get(f"/rates/{rate['id']}").json()["destination"] == "Premium numbers 866"
-        (charged,) = [
-            one for one in sessions(api, number="12105550113", outcome="answered") if one["called"] == "493023125101"
-        ]
-        assert charged["issue"]["id"] == "normal"
-        steps = [one["step"] for one in api.get(f"/sessions/{charged['id']}").json()["timeline"] if one["step"]]
-        assert steps[-4:] == ["decision", "start", "stop", "xdr"]
-        heard = sessions(api, number="14155550109", outcome="answered")
-        assert "one-way-audio" in [one["issue"]["id"] for one in heard]
+
+        def charged() -> list[dict[str, Any]]:
+            found = sessions(api, number="12105550113", outcome="answered")
+            return [one for one in found if one["called"] == "493023125101"]
+
+        def steps() -> list[str]:
+            return [one["step"] for one in story(api, charged()[0])["timeline"] if one["step"]]
+
+        until(charged)
+        until(lambda: steps()[-4:] == ["decision", "start", "stop", "xdr"])
+        assert [one["issue"]["id"] for one in charged()] == ["normal"]
+        until(lambda: sessions(api, number="14155550109", outcome="answered", issue="one-way-audio"))
 
         before = api.get("/status").json()["collector"]
         assert before["lost"] == {}
