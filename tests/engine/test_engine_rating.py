@@ -20,7 +20,6 @@ from ringback.billing.engine.rating import (
     max_seconds,
     prefixes,
     price,
-    rate_for,
 )
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -35,17 +34,6 @@ numbers = st.text("124", max_size=8)
 
 def made(first: str, then: str, interval_first: int = 60, interval_next: int = 60) -> Rate:
     return Rate(1, "420", "Prague", False, Decimal(first), Decimal(then), interval_first, interval_next, NOW)
-
-
-@given(st.lists(rates, max_size=12, unique_by=lambda rate: (rate.prefix, rate.effective_from)), numbers)
-def test_the_longest_prefix_wins_and_of_one_the_last_that_is_effective(found: list[Rate], number: str) -> None:
-    naive = None
-    for length in range(len(number), -1, -1):
-        held = [each for each in found if each.prefix == number[:length] and each.effective_from <= NOW]
-        if held:
-            naive = sorted(held, key=lambda each: each.effective_from)[-1]
-            break
-    assert rate_for(found, number, NOW) == naive
 
 
 @given(numbers)

@@ -268,11 +268,11 @@ def _reserve(
         "price_next": rate.price_next, "interval_first": rate.interval_first, "interval_next": rate.interval_next,
     }  # fmt: skip
     for number in range(found.charged_before, MOST_SESSIONS_OF_A_CALL):
-        key = session_key(asked.call_id, account.id, asked.direction, number)
+        values["key"] = key = session_key(asked.call_id, account.id, asked.direction, number)
         if not limit:
-            reservations.put(values | {"key": key})
+            reservations.put(values)
             return key
-        given = reserved(values | {"key": key}) | {"now": now, "limit": limit}
+        given = reserved(values) | {"now": now, "limit": limit}
         if direct.rows_locked(statements.lock, _lock_key(account.id), statements.reserve, given):
             trail.tell("limit", f"{whose} allows {limit} calls at once; this is one of them.", limit=limit)
             return key

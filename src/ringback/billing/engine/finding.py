@@ -15,7 +15,7 @@ from ringback.billing.engine.billing_log import Trail
 from ringback.billing.engine.direct import Direct
 from ringback.billing.engine.documents import Asked, Told, amount
 from ringback.billing.engine.queries import MOST_ADDRESSES, WHO, Statements
-from ringback.billing.engine.rating import LONGEST_PREFIX, Rate, RatingEntry, digits_of, entry_for, prefixes, rate_for
+from ringback.billing.engine.rating import LONGEST_PREFIX, Rate, RatingEntry, digits_of, entry_for, prefixes
 from ringback.billing.engine.reasons import OF_STATUS, Refused
 from ringback.billing.engine.tokens import Caller
 from ringback.billing.entities.models import Account, Customer
@@ -228,21 +228,19 @@ def find_rate(found: Found, call: Asked | Told, at: datetime, trail: Trail | Non
     """Of the add-on product with the greatest priority that has a rate for the number, else of the account's product.
     `trail` is told which entry and rate. Raises Refused."""
     service, direction, number = call.service, call.direction, call.called
-    tariffs: list[tuple[RatingEntry, str, str, list[Rate]]] = []
+    tariffs: list[tuple[RatingEntry, str, str, Rate | None]] = []
     elsewhere = False
     for _, rows in sorted(_products(found, found.today(at)).items()):
-        entries = {row[4]: RatingEntry(*row[4:9]) for row in rows}
-        best = entry_for(list(entries.values()), direction, found.node_id)
+        entries = [RatingEntry(*row[4:9]) for row in rows]
+        best = entry_for(entries, direction, found.node_id)
         if best is None:
-            elsewhere |= any(each.direction in (direction, "any") for each in entries.values())
+            elsewhere |= any(each.direction in (direction, "any") for each in entries)
             continue
-        of_best = [row for row in rows if row[4] == best.id]
-        rates = [Rate(*row[11:]) for row in of_best if row[11] is not None]
-        tariffs.append((best, of_best[0][9], of_best[0][10], rates))
+        row = rows[entries.index(best)]
+        tariffs.append((best, row[9], row[10], Rate(*row[11:]) if row[11] is not None else None))
     if not tariffs:
         _no_entry(found, service, direction, elsewhere)
-    for entry, product, tariff, rates in tariffs:
-        rate = rate_for(rates, number, at)
+    for entry, product, tariff, rate in tariffs:
         if rate is None:
             continue
         if trail is not None:

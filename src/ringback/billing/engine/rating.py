@@ -1,4 +1,4 @@
-"""Which rate holds for a number, what so many seconds cost by it, and how many seconds an amount pays for.
+"""By which prefixes a rate is looked for, what so many seconds cost by it, and how many seconds an amount pays for.
 
 Pure and exact: prices are Decimal with five places, a minute; a cost is rounded once, half away from zero.
 """
@@ -6,7 +6,7 @@ Pure and exact: prices are Decimal with five places, a minute; a cost is rounded
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -76,24 +76,6 @@ def prefixes(number: str) -> list[str]:
     """Every beginning of the number that a rate may have, the longest first; "" is the last."""
     digits = dialled(number)[:LONGEST_PREFIX]
     return [digits[:length] for length in range(len(digits), -1, -1)]
-
-
-def rate_for(rates: Iterable[Rate], number: str, at: datetime) -> Rate | None:
-    """Of one tariff's rates: the longest prefix wins, of one prefix the last that is effective."""
-    digits = dialled(number)
-    best: Rate | None = None
-    for rate in rates:
-        if (
-            rate.effective_from <= at
-            and digits.startswith(rate.prefix)
-            and (best is None or _goes_before(rate, best))
-        ):
-            best = rate
-    return best
-
-
-def _goes_before(rate: Rate, best: Rate) -> bool:
-    return (len(rate.prefix), rate.effective_from) > (len(best.prefix), best.effective_from)
 
 
 def entry_for(entries: Sequence[RatingEntry], direction: str, node_id: int | None) -> RatingEntry | None:
