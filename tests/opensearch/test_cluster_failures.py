@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from opensearch_server import Cluster, answers, cluster, find, write
+from opensearch_server import Cluster, cluster
 from ringback import clock
 from ringback.events import (
     EventStore,
@@ -88,7 +88,6 @@ def call(number: int) -> list[Sighting]:
 def nodes() -> Iterator[Cluster]:
     with cluster(3) as nodes:
         yield nodes
-    assert not any(map(answers, nodes.urls))
 
 
 @dataclass
@@ -214,21 +213,6 @@ class Writer:
                 return
 
 
-def test_a_cluster_goes_on_without_a_node_that_was_killed_and_takes_it_back(whole: Whole) -> None:
-    first, second, third = whole.nodes.urls
-    index = f"{whole.prefix}-calls"
-    everywhere = {"settings": {"number_of_replicas": 2}}
-    query = {"wait_for_active_shards": "all"}
-    httpx2.put(f"{first}/{index}", json=everywhere, params=query, timeout=60).raise_for_status()
-    write(first, index, "1", "486 Busy Here")
-    whole.nodes.kill(0)
-    assert not answers(first)
-    write(second, index, "2", "600 Busy Everywhere")
-    assert find(third, index, "busy") == ["486 Busy Here", "600 Busy Everywhere"]
-    whole.nodes.start(0)
-    assert find(first, index, "busy") == ["486 Busy Here", "600 Busy Everywhere"]
-
-
 def test_what_was_written_while_a_node_was_killed_is_all_there_and_once(whole: Whole) -> None:
     with ExitStack() as stores, ThreadPoolExecutor(3) as pool:
         writers = [Writer(stores.enter_context(opened(whole.url)), 100_000 * host) for host in range(3)]
@@ -250,7 +234,7 @@ def test_what_was_written_while_a_node_was_killed_is_all_there_and_once(whole: W
             whole.hang(victim)
             time.sleep(1)  # now every writer waits for an answer
             whole.nodes.kill(victim)
-            until_written(4)
+            until_written(8)
         finally:
             for writer in writers:
                 writer.stop.set()
@@ -370,7 +354,7 @@ def test_a_search_answers_in_full_or_says_why_not_while_nodes_die(
         stop = threading.Event()
 
         def until_all(hold: Callable[[], bool]) -> None:
-            until(lambda: hold() or any(reader.wrong for reader in readers), 120)
+            until(lambda: hold() or any(reader.wrong for reader in readers))
             assert [reader.wrong for reader in readers] == [[]] * len(readers)
 
         def all_answered(more: int) -> None:

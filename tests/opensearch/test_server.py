@@ -15,7 +15,7 @@ import pytest
 from scripts.opensearch.distribution import NotToBeHad, java, pinned
 from scripts.opensearch.node import NodeFailed, running
 
-from opensearch_server import answers, find, needs_nodes_of_its_own, own_prefix, single_node, write
+from opensearch_server import answers, cluster, find, needs_nodes_of_its_own, own_prefix, single_node, write
 from running import until
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +73,23 @@ def test_a_document_is_found(shared_node: str) -> None:
 def test_who_asks_again_gets_the_same_node(shared_node: str) -> None:
     with single_node() as again:
         assert again == shared_node
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_goes_on_without_a_node_that_was_killed_and_takes_it_back() -> None:
+    with cluster(3) as nodes:
+        first, second, third = nodes.urls
+        everywhere = {"settings": {"number_of_replicas": 2}}
+        query = {"wait_for_active_shards": "all"}
+        httpx2.put(f"{first}/calls", json=everywhere, params=query, timeout=60).raise_for_status()
+        write(first, "calls", "1", "486 Busy Here")
+        nodes.kill(0)
+        assert not answers(first)
+        write(second, "calls", "2", "600 Busy Everywhere")
+        assert find(third, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
+        nodes.start(0)
+        assert find(first, "calls", "busy") == ["486 Busy Here", "600 Busy Everywhere"]
+    assert not any(map(answers, nodes.urls))
 
 
 @pytest.mark.timeout(300)
