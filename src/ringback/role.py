@@ -148,7 +148,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     from ringback.listen import shared_socket
     from ringback.records.engine import open_engine
 
-    sys.setswitchinterval(0.0005)  # an answer does not wait long for what else this process does
+    sys.setswitchinterval(0.0001)  # an answer does not wait long for what else this process does
     records = open_engine(settings.records_url)
     configuration = Current(settings, records, role="engine" if number == 0 else "")
     configuration.start()

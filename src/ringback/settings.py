@@ -109,7 +109,7 @@ class Settings:
     )
     engine_processes: int = _setting(
         "RINGBACK_ENGINE_PROCESSES", _whole(0, 64), "0",
-        "processes that answer nodes; 0: two a core, eight at most",
+        "processes that answer nodes; 0: one a core, two where the records are on another host; two at least, eight at most",
     )  # fmt: skip
     admin: Endpoint | None = _setting(
         "RINGBACK_ADMIN", _optional_endpoint, "",

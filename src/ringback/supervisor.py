@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import IO
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -126,8 +127,12 @@ class Supervisor:
 
 
 def _processes(settings: Settings, role: str) -> int:
-    """That do the same beside each other: only the engine has several, as it waits for nothing but the records."""
-    return settings.engine_processes or min(8, 2 * (os.cpu_count() or 1)) if role == "engine" else 1
+    """That do the same beside each other: only the engine has several. One a core where the records are on this machine too;
+    else two, of which one answers while the other waits for them."""
+    if role != "engine":
+        return 1
+    near = urlsplit(settings.records_url).hostname in (None, "localhost", "127.0.0.1", "::1")
+    return settings.engine_processes or min(8, max(2, (os.cpu_count() or 1) * (1 if near else 2)))
 
 
 class Role:
