@@ -18,7 +18,6 @@ from ringback.billing.engine.rating import (
     digits_of,
     entry_for,
     max_seconds,
-    prefixes,
     price,
 )
 
@@ -29,18 +28,10 @@ rates = st.builds(
     Rate, st.integers(1, 99), st.text("124", max_size=5), st.just("Somewhere"), st.booleans(), prices, prices, intervals,
     intervals, st.integers(-3, 3).map(lambda days: NOW + timedelta(days=days)),
 )  # fmt: skip
-numbers = st.text("124", max_size=8)
 
 
 def made(first: str, then: str, interval_first: int = 60, interval_next: int = 60) -> Rate:
     return Rate(1, "420", "Prague", False, Decimal(first), Decimal(then), interval_first, interval_next, NOW)
-
-
-@given(numbers)
-def test_every_prefix_is_asked_for(number: str) -> None:
-    asked = prefixes(number)
-    assert asked == sorted(asked, key=len, reverse=True)
-    assert set(asked) == {number[:length] for length in range(len(number) + 1)}
 
 
 @given(rates, st.integers(0, 4000))

@@ -15,7 +15,7 @@ from ringback.billing.engine.billing_log import Trail
 from ringback.billing.engine.direct import Direct
 from ringback.billing.engine.documents import Asked, Told, amount
 from ringback.billing.engine.queries import MOST_ADDRESSES, WHO, Statements
-from ringback.billing.engine.rating import LONGEST_PREFIX, Rate, RatingEntry, digits_of, entry_for, prefixes
+from ringback.billing.engine.rating import Rate, RatingEntry, dialled, digits_of, entry_for
 from ringback.billing.engine.reasons import OF_STATUS, Refused
 from ringback.billing.engine.tokens import Caller
 from ringback.billing.entities.models import Account, Customer
@@ -109,12 +109,10 @@ def find(
     direct: Direct, statements: Statements, caller: Caller, call: Asked | Told, account: str, at: datetime
 ) -> Found | NoAccount | None:
     """`account`: an account's id or a DID number. None: there is no such environment any more."""
-    begins = prefixes(call.called)
-    begins += [""] * (LONGEST_PREFIX + 1 - len(begins))
-    given: dict[str, Any] = {f"prefix_{place}": each for place, each in enumerate(begins)}
-    given |= {
+    given: dict[str, Any] = {
         "environment": caller.environment, "node": call.node, "account": account, "did": digits_of(account),
-        "call_id": call.call_id, "direction": call.direction, "service": call.service, "at": at, **caller.ids,
+        "call_id": call.call_id, "direction": call.direction, "service": call.service, "number": dialled(call.called),
+        "at": at, **caller.ids,
     }  # fmt: skip
     rows = direct.rows(statements.who, given)
     if not rows:

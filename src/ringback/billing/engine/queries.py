@@ -16,7 +16,7 @@ from sqlalchemy import (
     delete,
     false,
     func,
-    literal,
+    literal_column,
     or_,
     select,
     true,
@@ -59,6 +59,10 @@ def _whole(name: str) -> Any:
     return bindparam(name, type_=BigInteger)
 
 
+# 1 and a length, as they stand in the statement: of how many letters a prefix is
+_BEGINNINGS: list[tuple[Any, Any]] = [
+    (literal_column("1"), literal_column(str(length))) for length in range(LONGEST_PREFIX + 1)
+]
 _master = aliased(Account, name="master")
 _rated = aliased(Product, name="rated")
 _ACCOUNT_FIELDS = (
@@ -149,7 +153,7 @@ def _rate_id() -> Any:
         .where(
             theirs.environment == _text("environment"),
             theirs.tariff_id == Tariff.id,
-            theirs.prefix.in_([_text(f"prefix_{length}") for length in range(LONGEST_PREFIX + 1)]),
+            theirs.prefix.in_([func.substr(_text("number"), *said) for said in _BEGINNINGS]),
             theirs.effective_from <= bindparam("at", type_=UtcTime),
         )
         .order_by(func.length(theirs.prefix).desc(), theirs.effective_from.desc())
@@ -297,7 +301,7 @@ class Statements:
         token = select(ApiToken.version).where(ApiToken.id == _whole("token_id")).scalar_subquery()
         owner = select(User.version).where(User.id == _whole("owner_id")).scalar_subquery()
         self.token = prepared(select(token.label("token_version"), owner.label("owner_version")))
-        self.probe = prepared(select(literal(1).label("one")))
+        self.probe = prepared(select(literal_column("1", BigInteger).label("one")))
 
 
 def token_versions(session: Session, token_hash: str) -> tuple[int | None, int | None]:

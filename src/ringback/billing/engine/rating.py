@@ -1,4 +1,4 @@
-"""By which prefixes a rate is looked for, what so many seconds cost by it, and how many seconds an amount pays for.
+"""By which digits a rate is looked for, what so many seconds cost by it, and how many seconds an amount pays for.
 
 Pure and exact: prices are Decimal with five places, a minute; a cost is rounded once, half away from zero.
 """
@@ -70,12 +70,6 @@ def _bare(number: str) -> str:
 
 
 _MARKS, _DIGITS = str.maketrans("", "", " -.()/"), re.compile("[0-9]+")
-
-
-def prefixes(number: str) -> list[str]:
-    """Every beginning of the number that a rate may have, the longest first; "" is the last."""
-    digits = dialled(number)[:LONGEST_PREFIX]
-    return [digits[:length] for length in range(len(digits), -1, -1)]
 
 
 def entry_for(entries: Sequence[RatingEntry], direction: str, node_id: int | None) -> RatingEntry | None:
