@@ -44,7 +44,6 @@ from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.options import threshold
 from ringback.billing.ledger.pages_queries import whole_invoice
 from ringback.billing.ledger.paging import LARGEST_PAGE, PAGE, Asked, moment
-from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.schemas import Effect, Line
 from ringback.billing.ledger.settlement import settlement
@@ -270,6 +269,8 @@ def read_invoice_pdf(
     actor: CurrentActor, id_: _Id,
 ) -> Response:  # fmt: skip
     """With name and address in clear: it takes the permission personal.read too."""
+    from ringback.billing.ledger.pdf import invoice_pdf  # with its fonts half a second of every start
+
     with _reading(records, principal) as (session, environment):
         whole = whole_invoice(session, environment, id_)
         made = invoice_pdf(whole)

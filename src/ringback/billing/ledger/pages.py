@@ -57,7 +57,6 @@ from ringback.billing.ledger.pages_lists import (
 )  # fmt: skip
 from ringback.billing.ledger.pages_plot import Plot, plot
 from ringback.billing.ledger.paging import LARGEST_PAGE, PAGE, Asked
-from ringback.billing.ledger.pdf import invoice_pdf
 from ringback.billing.ledger.queries import Summary
 from ringback.billing.ledger.reads import note_read, note_xdrs
 from ringback.billing.ledger.settlement import due_of, settlement
@@ -266,6 +265,8 @@ def invoice_page(request: Request, row_id: RowId, reader: Reader, records: Recor
 @router.get("/invoices/{row_id:int}/pdf")
 def invoice_pdf_file(row_id: RowId, reader: Reader, records: Records, actor: CurrentActor) -> Response:
     """With names and addresses in clear: for who may see them."""
+    from ringback.billing.ledger.pdf import invoice_pdf  # with its fonts half a second of every start
+
     if not reader.sees_personal:
         raise Problem(
             403, "The document has the customer's name and address: it takes the permission personal.read.",
