@@ -18,7 +18,7 @@ from ringback.billing.entities.models import Customer
 from ringback.billing.entities.pages_values import exponent
 from ringback.billing.ledger import queries, service
 from ringback.billing.ledger.errors import LedgerError, NotNow
-from ringback.billing.ledger.idempotency import fingerprint, once
+from ringback.billing.ledger.idempotency import KEPT, fingerprint, once
 from ringback.billing.ledger.models import Invoice, Payment, Xdr
 from ringback.billing.ledger.settlement import settlement
 from ringback.changes.service import do_changing
@@ -42,7 +42,7 @@ class Ledger(RuleBasedStateMachine):
         self.till = Till(self.engine, f"Customer {Ledger.count}", currency=currency)
         self.unit = Decimal(1).scaleb(-exponent(currency))
         self.sessions = 0
-        self.commands: list[tuple[str, str, Any]] = []
+        self.commands: list[tuple[str, str, Any, int]] = []  # the last: when
 
     def pick(self, column: Any, number: int, *where: Any) -> int | None:
         of = column.class_.customer_id == self.till.customer
@@ -128,12 +128,15 @@ class Ledger(RuleBasedStateMachine):
         """A payment with a key."""
         key = f"{self.till.customer}-{len(self.commands)}"
         text = self.money(amount)
-        self.commands.append((key, text, self.sent(key, text)))
+        self.commands.append((key, text, self.sent(key, text), self.now[0]))
 
     @precondition(lambda self: self.commands)
     @rule(number=PICKS)
     def replayed(self, number: int) -> None:
-        key, amount, answer = self.commands[number % len(self.commands)]
+        kept = [command for *command, at in self.commands if self.now[0] - at < KEPT / timedelta(microseconds=1)]
+        if not kept:
+            return
+        key, amount, answer = kept[number % len(kept)]
         before = self.state()
         assert self.sent(key, amount) == answer
         assert self.state() == before

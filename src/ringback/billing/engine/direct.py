@@ -1,7 +1,7 @@
 """Statements of the call path: compiled once and run on a connection that a thread keeps, past the sessions of SQLAlchemy,
 which cost more than the database does.
 
-Nothing narrows them to an environment: each names it itself (tests/engine/test_engine_wall.py).
+Nothing narrows them to an environment: each names it itself (tests/engine/test_engine_requests.py).
 """
 
 from __future__ import annotations
