@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ pytest_plugins = ["databases", "opensearch_server"]
 # Of the hundreds of processes that tests start none compiles what another has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How long an example takes says what else the machine does, not what is wrong.
-settings.register_profile("ringback", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ringback")
+# How long an example takes says what else the machine does, not what is wrong. What a commit is tested with is the same
+# wherever and whenever; HYPOTHESIS_PROFILE=explore looks further.
+settings.register_profile("explore", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ringback", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ringback"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +31,11 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "secrets.key"
     secrets.ring.use(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _own_key(composed: Path) -> Iterator[None]:
+    """A test that opens the ring of another key leaves it to the next as it was."""
+    yield
+    if secrets.ring._path != composed:
+        secrets.ring.use(composed)

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,10 @@ from ringback.records.secrets import ring
 
 
 @pytest.fixture(autouse=True)
-def _doors(tmp_path: Path) -> Iterator[None]:
+def _doors(tmp_path: Path) -> None:
     """What a door does before it uses the records."""
     connect()
-    before = ring._path, ring._keys
     ring.use(tmp_path / "secrets.key")
-    yield
-    ring._path, ring._keys = before
 
 
 @pytest.fixture

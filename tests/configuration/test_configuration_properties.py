@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from settled import ANN, BOB, Room, room
 from sqlalchemy import select
@@ -84,7 +84,14 @@ def fresh(template: Path) -> Iterator[Room]:
             engine.dispose()
 
 
+AND_BACK: list[tuple[Any, ...]] = [
+    ("all three", INSTALLATION, {"Tasks.Age": 40}), ("all three", INSTALLATION, {"Tasks.Age": 50}),
+    *[("roll back", INSTALLATION, 2, None, True)] * 2,
+]  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(taken=AND_BACK)
 @given(taken=st.lists(a_step(), min_size=4, max_size=14))
 def any_sequence(taken: list[tuple[Any, ...]], sqlite_template: Path, ever: Counter[str]) -> None:
     with fresh(sqlite_template) as here:
