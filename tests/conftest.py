@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from ringback.audit import writer
 from ringback.records import secrets
+from ringback.settings import Settings
 
 pytest_plugins = ["databases", "opensearch_server"]
 
@@ -25,12 +26,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ringback"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `ringback.composition` does for a door: changes are recorded, secrets sealed with a key of this run."""
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As `ringback.composition` does for a door: changes are recorded, secrets sealed with the key of this run.
+
+    A process has one ring: applications of several tests that live in it at once seal with that key too, each data
+    folder's own would close the others' secrets.
+    """
     writer.connect()
     path = tmp_path_factory.mktemp("keys") / "secrets.key"
     secrets.ring.use(path)
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "secrets_key_file", property(lambda settings: settings.secrets_key or path))
+        yield path
 
 
 @pytest.fixture(autouse=True)
