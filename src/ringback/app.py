@@ -17,6 +17,7 @@ from ringback.access import pages as access_pages
 from ringback.access.oidc import sign_in_of
 from ringback.audit import api as audit_api
 from ringback.audit import pages as audit_pages
+from ringback.billing.engine.queries import uses as engine_uses
 from ringback.billing.entities import api as entities_api
 from ringback.billing.entities import pages as entities_pages
 from ringback.billing.entities.belonging import people_of
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     needed_by(people_of)  # before an environment is deleted
     needed_by(ledger_uses)  # before a customer or an account is
+    needed_by(engine_uses)  # before an account is
     app.include_router(ownership_pages.router)  # before whoever has pages below /environments
     app.include_router(ownership_api.router)
     app.include_router(access_pages.router)

@@ -12,10 +12,16 @@ from engine_asked import JOHN, Asking, Books, Running
 from sqlalchemy import Engine, select
 
 from databases import at_once
+from goods import ANN
 from ringback import clock
 from ringback.billing.engine.lost import close_lost
 from ringback.billing.engine.models import EngineSession
-from ringback.billing.entities.models import Account, Customer
+from ringback.billing.engine.queries import uses as engine_uses
+from ringback.billing.entities import service as entities
+from ringback.billing.entities.errors import InUse
+from ringback.billing.entities.models import TYPES, Account, Customer
+from ringback.billing.ledger.queries import uses as ledger_uses
+from ringback.changes.service import changing
 from ringback.events import open_store
 from ringback.records.engine import reading
 
@@ -76,6 +82,20 @@ def test_what_is_told_again_changes_nothing(live: Running, books: Books, node: A
     assert len(live.xdrs()) == 1
     assert balances(engine) == {Decimal("0.22")}
     assert any("was charged for 61 s already" in line.text for line in live.lines("c1", step="stop"))
+
+
+def test_a_stop_told_again_is_not_that_of_the_next_call_of_its_call_id(
+    live: Running, books: Books, node: Asking, engine: Engine
+) -> None:
+    stop: dict[str, Any] = {"call_id": "c1", "account": JOHN, "seconds": 61,
+                            "ended_at": clock.isoformat(clock.now_us() - 5_000_000)}  # fmt: skip
+    node.authorize(call_id="c1")
+    first = node.tell("stop", **stop)
+    second = node.authorize(call_id="c1")
+    assert second["session"] != first["session"]
+    assert node.tell("stop", **stop) == first
+    assert node.tell("stop", call_id="c1", account=JOHN, seconds=30)["session"] == second["session"]
+    assert [xdr.seconds for xdr in live.xdrs()] == [61, 30]
 
 
 @pytest.mark.parametrize("form", [f"+{JOHN}", "1-210-335-5787", "4420777", "+44 20 777"])
@@ -275,6 +295,21 @@ def test_a_call_of_which_nobody_tells_ends_after_its_longest_time(
     assert node.authorize(call_id="c2")["allowed"]
     late = node.tell("stop", call_id="c1", session=session, seconds=14_000)
     assert late["xdr"]["charged_seconds"] == 14_040, "its true end came late"
+
+
+def test_an_account_whose_call_goes_on_is_not_deleted(
+    books: Books, node: Asking, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entities, "_needed", [engine_uses, ledger_uses])
+    allowed = node.authorize(call_id="c1")
+    node.tell("start", call_id="c1", session=allowed["session"])
+    with pytest.raises(InUse, match="1 call going on") as refused, changing(engine, ANN, ("default",)) as work:
+        entities.delete(work, TYPES["account"], "default", books.made["account"])
+    (use,) = refused.value.uses
+    assert use.path == f"accounts/{books.made['account']}/sessions"
+    node.tell("stop", call_id="c1", session=allowed["session"], seconds=0)
+    with changing(engine, ANN, ("default",)) as work:
+        entities.delete(work, TYPES["account"], "default", books.made["account"])
 
 
 def test_a_call_that_was_never_answered_lapses(

@@ -169,6 +169,14 @@ def test_an_xdr_leads_to_its_call_and_the_call_to_it(clerk: Console, money: Mone
     clerk.get("/xdrs", 400)
 
 
+@pytest.mark.parametrize(("cause", "told"), [
+    ("17", "User busy Q.850 cause 17"), ("487", "SIP 487 status code of the Reason header"), ("User-Request", "User-Request"),
+    ("199", "199"), ("lost", "Nobody told of its end"),
+])  # fmt: skip
+def test_why_a_call_ended(clerk: Console, money: Money, cause: str, told: str) -> None:
+    assert f"Why it ended {told} " in shown(clerk.get(f"/xdrs/{money.call(f'ended {cause}', '0.05', cause=cause)}"))
+
+
 def test_the_document_of_an_invoice(clerk: Console, money: Money) -> None:
     world = money.world
     world.change("customer", money.customer, {"name": f"Žofie Nováková, Ωmega 中 {money.customer}", "city": "Praha",

@@ -103,6 +103,9 @@ def _session(rows: Sequence[EngineSession], told: Told, beginning: Beginning | N
     if beginning is not None and not fitting:
         fitting = [row for row in rows if row.account_id == beginning.found.account.id]
     fitting = [row for row in fitting if row.direction == told.direction] or fitting
+    if told.event == "stop" and told.ended_at is not None:  # sent again, and the Call-ID is another call's meanwhile
+        again = [row for row in fitting if row.state == CLOSED and row.ended_at == told.ended_at]
+        fitting = again or fitting
     open_ = [row for row in fitting if row.state != CLOSED]
     return next(iter([*open_, *fitting]), None)
 

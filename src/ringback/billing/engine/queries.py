@@ -22,6 +22,7 @@ from sqlalchemy import (
     true,
     type_coerce,
     union_all,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
@@ -31,6 +32,8 @@ from ringback.billing.engine.direct import Prepared
 from ringback.billing.engine.models import CLOSED, LOST, PRICED, RESERVED, EngineSession
 from ringback.billing.engine.rating import LONGEST_PREFIX
 from ringback.billing.entities.addresses import AccountAddress
+from ringback.billing.entities.errors import Use
+from ringback.billing.entities.fields import Entity
 from ringback.billing.entities.models import (
     Account,
     AddOn,
@@ -43,6 +46,7 @@ from ringback.billing.entities.models import (
     Tariff,
 )
 from ringback.billing.entities.node import Node, NodeSender
+from ringback.billing.entities.service import MOST_COUNTED
 from ringback.billing.ledger.models import Xdr
 from ringback.records.engine import UnitOfWork
 from ringback.records.tables import UtcTime
@@ -315,6 +319,17 @@ def reserved(values: dict[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
 
 
+def uses(session: Session, entity: Entity) -> list[Use]:
+    """Calls that go on keep their account from being deleted: nothing could be charged for them."""
+    if not isinstance(entity, Account):
+        return []
+    going_on = select(EngineSession.id).where(EngineSession.account_id == entity.id, EngineSession.ended_at.is_(None))
+    count = session.scalar(select(func.count()).select_from(going_on.limit(MOST_COUNTED).subquery())) or 0
+    label = "call going on" if count == 1 else "calls going on"
+    path = f"accounts/{entity.id}/sessions"
+    return [Use("session", label, count, path, "", f"sessions?account={entity.id}")] if count else []
+
+
 def session_by_key(work: UnitOfWork, environment: str, key: str) -> EngineSession | None:
     found = select(EngineSession).where(EngineSession.environment == environment, EngineSession.key == key)
     return work.scalars(found.with_for_update().execution_options(populate_existing=True)).one_or_none()
@@ -338,7 +353,7 @@ def sessions_of_call(work: UnitOfWork, environment: str, call_id: str) -> Sequen
 
 
 def lapsed(session: Session, now: datetime, limit: int) -> Sequence[tuple[str, str, str]]:
-    """(environment, key, state) of sessions that lapsed."""
+    """(environment, key, Call-ID) of answered ones that nobody tells of any more."""
     found = (
         select(EngineSession.environment, EngineSession.key, EngineSession.call_id)
         .where(EngineSession.state == "started", EngineSession.lapses_at <= now)
@@ -350,8 +365,6 @@ def lapsed(session: Session, now: datetime, limit: int) -> Sequence[tuple[str, s
 
 def close_reserved(work: UnitOfWork, now: datetime) -> int:
     """Those that were allowed and never answered: they were no calls."""
-    from sqlalchemy import update
-
     done = work.execute(
         update(EngineSession)
         .where(EngineSession.state == RESERVED, EngineSession.lapses_at <= now)

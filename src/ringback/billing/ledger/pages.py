@@ -334,12 +334,14 @@ def xdr_page(request: Request, row_id: RowId, reader: Reader, records: Records, 
 
 
 def _cause_words(cause: str) -> tuple[str, str]:
-    """(meaning, where it is from) of a Q.850 cause; of anything else what the node said."""
+    """(meaning, where it is from) of a Q.850 cause or a SIP status code; of anything else what the node said."""
     if cause == "lost":  # the billing engine closed it
         return "Nobody told of its end", ""
-    meaning = q850.MEANINGS.get(int(cause)) if cause.isascii() and cause.isdecimal() else None
-    if meaning:
+    number = int(cause) if cause.isascii() and cause.isdecimal() else 0
+    if meaning := q850.MEANINGS.get(number):
         return meaning.capitalize(), f"Q.850 cause {cause}"
+    if number in range(200, 700):  # of a Reason header with the protocol SIP; causes of Q.850 end at 127
+        return f"SIP {cause}", "status code of the Reason header"
     return cause, ""
 
 
