@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ringback.events import EventStore, LegQuery, open_store
@@ -113,7 +113,8 @@ def run(settings: Settings) -> Iterator[Collector]:
     )  # fmt: skip
     assert process.stdin
     try:
-        process.stdin.write(pickle.dumps(settings))
+        ours = replace(settings, secrets_key=settings.secrets_key_file)  # what a test has sealed, it opens
+        process.stdin.write(pickle.dumps(ours))
         process.stdin.flush()
         yield Collector(process, settings.data, since_us)
     finally:
