@@ -33,6 +33,7 @@ from ringback.billing.entities.service import (
 from ringback.billing.entities.values import plain, read
 from ringback.changes.schemas import SECRET, Actor, Json, Owner
 from ringback.changes.service import because, changing, note
+from ringback.garbage import uncollected
 from ringback.records.engine import UnitOfWork, reading
 
 CREATED, CHANGED, UNCHANGED, DELETED, REFUSED = "created", "changed", "unchanged", "deleted", "refused"
@@ -91,7 +92,7 @@ class _Many:
     ) -> list[Outcome] | None:
         """The outcomes of a batch in a unit of work of its own; None: others changed something at the same moment."""
         try:
-            with changing(self.engine, self.actor, (self.environment,), reason=self.reason) as work:
+            with uncollected(), changing(self.engine, self.actor, (self.environment,), reason=self.reason) as work:
                 lock(work, self.kind, self.environment)
                 with because(work, cause):
                     done = do(work)

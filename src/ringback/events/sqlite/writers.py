@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from ringback.events.sqlite.files import Folder, SegmentFile
 from ringback.events.sqlite.schema import BUSY_SECONDS, Damaged, fill, is_busy, is_damage, is_full, note_problem
 from ringback.events.sqlite.segment_writer import Moved, SegmentWriter
 from ringback.events.store import EventStoreError, StoreFull
+from ringback.garbage import uncollected
 
 _KEPT = 4
 _TRIES = 5
 _log = logging.getLogger(__name__)
 
 Writer = TypeVar("Writer", bound=SegmentWriter)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """The thousands of tuples of a batch live for a moment and hold no cycles: searching them costs as much as
-    storing them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class Writers(Generic[Writer]):
@@ -51,7 +37,7 @@ class Writers(Generic[Writer]):
         """
         for _ in range(_TRIES):
             try:
-                with _uncollected():
+                with uncollected():
                     self._write(work)
             except Moved as moved:
                 self._close(moved.file)

@@ -7,10 +7,8 @@ writing begins behind the mark. Batches are cut by counts alone, so the second r
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -187,15 +185,3 @@ class ShareImport:
                 cursor = page.cursor
                 if cursor is None:
                     break
-
-
-@contextmanager
-def without_cycles() -> Iterator[None]:
-    """Nothing that is made here refers to itself, and looking for what does costs a tenth of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

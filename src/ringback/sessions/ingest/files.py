@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ringback.events import EventStore
+from ringback.garbage import uncollected
 from ringback.sessions.capture.pcap import CaptureReader, NotACapture, read_capture
 from ringback.sessions.ingest.chunks import worker_of
-from ringback.sessions.ingest.file_share import Cut, FileImport, Mark, ShareImport, Work, without_cycles
+from ringback.sessions.ingest.file_share import Cut, FileImport, Mark, ShareImport, Work
 from ringback.sessions.ingest.logs import log_record, new_logs
 from ringback.sessions.ingest.media_records import media_record
 from ringback.sessions.ingest.share_process import ShareProcess
@@ -141,7 +142,7 @@ def _import_file(
     if all(work.mark and work.mark.done is not None for work in works):
         result = _joined([ShareImport(store, work).result for work in works])
     else:
-        with without_cycles():
+        with uncollected():
             result = _import_shares(store, works, store_url, progress)
     if progress:
         progress(ImportProgress(path, 1.0, result.messages))

@@ -18,7 +18,8 @@ from itertools import accumulate, pairwise
 from typing import BinaryIO, cast
 
 from ringback.events import EventStoreError, open_store
-from ringback.sessions.ingest.file_share import Cut, FileImport, ShareImport, Work, without_cycles
+from ringback.garbage import uncollected
+from ringback.sessions.ingest.file_share import Cut, FileImport, ShareImport, Work
 from ringback.sessions.story import Hop
 
 _MOST_HOPS = 100_000  # known by number at both ends of the pipe
@@ -136,7 +137,7 @@ def main() -> None:
         work, store_url = pickle.load(stdin)  # noqa: S301 -- from the importer, our parent
         store = open_store(store_url)
         try:
-            with without_cycles():
+            with uncollected():
                 share = ShareImport(store, work)
                 for cut in _cuts(stdin):
                     share.take(cut)
