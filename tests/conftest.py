@@ -13,7 +13,7 @@ from ringback.audit import writer
 from ringback.records import secrets
 from ringback.settings import Settings
 
-pytest_plugins = ["databases", "opensearch_server"]
+pytest_plugins = ["chromium", "databases", "opensearch_server"]
 
 # Of the hundreds of processes that tests start none compiles what another has compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 from kamailio import TOOLS, Provider, missing_tools, provider
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from truth import TRUTH, lanes, told
 
 pytestmark = [pytest.mark.nodes, pytest.mark.browser]
 
-CHROMIUM = Path("/usr/bin/chromium")
 WITHIN_S = 30.0  # from the end of a call until a person finds it: 2 where the machine has nothing else to do
 # scenario -> what happens on the way, in this order; "a>b WORD" is an arrow, and others may stand between
 CALLS = {
@@ -46,17 +45,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
         pytest.skip(missing)
     with provider(tmp_path_factory.mktemp("provider"), list(CALLS)) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed (Debian package chromium)")
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

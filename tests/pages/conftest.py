@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 from browser_site import PASSWORD, Site, Visit, prepared, serve
 from money_console import Console, Money, console
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from recorded_calls import record
 from starlette.testclient import TestClient
 
@@ -27,8 +26,6 @@ from ringback.events import open_store
 from ringback.records.engine import open_engine
 from ringback.sessions.nodes.service import MAX_AGE_SECONDS, replace_nodes
 from ringback.settings import load_settings
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
@@ -62,17 +59,6 @@ def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = prepared(tmp_path_factory.mktemp("empty"))
     for url in serve(settings):
         yield Site(url, {}, settings)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed (Debian package chromium)")
-    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="session")
