@@ -10,6 +10,7 @@ from functools import partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 from ringback import clock
 from ringback.events.cursors import checked_limit
@@ -48,6 +49,8 @@ from ringback.events.store import (
 _STATUS_SECONDS = 10.0
 _MARK_SECONDS = 60.0
 
+Timed = TypeVar("Timed", LogRecord, AuditRow)
+
 
 class SqliteEventStore:
     """An `EventStore` in the folder `path`, which is made where it is missing. Many processes may share it."""
@@ -69,20 +72,24 @@ class SqliteEventStore:
             self._sip.write({file: partial(_stage, day=day, marked_us=self._marked_us) for file, day in days.items()})
 
     def write_logs(self, records: Sequence[LogRecord]) -> None:
-        days: dict[int, list[LogRecord]] = defaultdict(list)
-        for record in records:
-            days[record.time_us // DAY_US].append(record)
-        work = {self._folder.main("log", day * DAY_US): partial(LogWriter.stage, records=theirs)
-                for day, theirs in days.items()}  # fmt: skip
+        work = {
+            file: partial(LogWriter.stage, records=theirs) for file, theirs in self._by_file("log", records).items()
+        }
         with self._writing:
             self._log.write(work)
 
     def write_audit(self, rows: Sequence[AuditRow]) -> None:
-        days: dict[SegmentFile, list[AuditRow]] = defaultdict(list)
-        for row in rows:
-            days[self._folder.main("audit", row.time_us)].append(row)
+        work = {
+            file: partial(AuditWriter.stage, rows=theirs) for file, theirs in self._by_file("audit", rows).items()
+        }
         with self._writing:
-            self._audit.write({file: partial(AuditWriter.stage, rows=day) for file, day in days.items()})
+            self._audit.write(work)
+
+    def _by_file(self, kind: str, rows: Sequence[Timed]) -> dict[SegmentFile, list[Timed]]:
+        days: dict[int, list[Timed]] = defaultdict(list)
+        for row in rows:
+            days[row.time_us // DAY_US].append(row)
+        return {self._folder.main(kind, day * DAY_US): theirs for day, theirs in days.items()}
 
     def mark(self, name: str) -> str | None:
         newest: tuple[int, str] | None = None
