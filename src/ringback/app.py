@@ -17,7 +17,7 @@ from ringback.access import pages as access_pages
 from ringback.access.oidc import sign_in_of
 from ringback.audit import api as audit_api
 from ringback.audit import pages as audit_pages
-from ringback.billing.engine.queries import uses as engine_uses
+from ringback.billing.engine.going_on import uses as engine_uses
 from ringback.billing.entities import api as entities_api
 from ringback.billing.entities import pages as entities_pages
 from ringback.billing.entities.belonging import people_of

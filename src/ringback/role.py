@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -12,14 +13,12 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
-from ringback.composition import compose
-from ringback.logs import configure_logs
-from ringback.settings import Settings
-
 if TYPE_CHECKING:
     import socket
 
     import uvicorn
+
+    from ringback.settings import Settings
 
 GRACE_SECONDS = 10  # that answers under way have when the server stops
 LOOK_SECONDS = 60.0  # between two looks of the work role for what is due
@@ -27,6 +26,10 @@ _STDIN = 0
 
 
 def main() -> None:
+    gc.disable()  # nothing of what is imported is garbage, and to look for some takes a fifth of the start: see `_ready`
+    from ringback.composition import compose
+    from ringback.logs import configure_logs
+
     name, number = sys.argv[1], int(next(iter(sys.argv[2:]), "0"))
     with open(_STDIN, "rb", closefd=False) as stdin:
         settings: Settings = pickle.load(stdin)  # noqa: S301 -- from the supervisor, our parent
@@ -43,23 +46,25 @@ def main() -> None:
         case _:
             from ringback.sessions.ingest.collector import run_collector
 
+            _ready()
             run_collector(settings)
+
+
+def _ready() -> None:
+    """All is imported: it stays, and what comes from now on is searched for garbage."""
+    gc.freeze()
+    gc.enable()
 
 
 def run_web(settings: Settings) -> None:
     """Pages and API, until SIGTERM; answers under way are finished."""
-    import gc
-
-    gc.disable()  # nothing of what is imported is garbage, and to look for some takes a fifth of the start
-
     import uvicorn
 
     from ringback.app import create_app
     from ringback.listen import tcp_socket
     from ringback.sessions.uploads.service import upload_folder
 
-    gc.freeze()
-    gc.enable()
+    _ready()
     tempfile.tempdir = str(upload_folder(settings))  # where the files of a form are kept while they arrive
 
     app = create_app(settings)
@@ -109,6 +114,7 @@ def run_work(settings: Settings) -> None:
     from ringback.retention import retention
     from ringback.sessions.ownership import models as _rules  # noqa: F401 -- of them too it is copied what is personal
 
+    _ready()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     configuration = Current(settings, role="work")
@@ -134,8 +140,6 @@ def run_work(settings: Settings) -> None:
 
 def run_engine(settings: Settings, number: int = 0) -> None:
     """The billing engine's answers to nodes, until SIGTERM. `number`: of this process; all listen at one address."""
-    import gc
-
     import uvicorn
     from prometheus_client import CollectorRegistry
 
@@ -176,7 +180,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     )
     log.start()
     gc.collect()
-    gc.freeze()
+    _ready()
     gc.set_threshold(50_000, 20, 20)
     try:
         endpoint = settings.engine if number == 0 else replace(settings.engine, fd=None)

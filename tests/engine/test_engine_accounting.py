@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select
 from databases import at_once
 from goods import ANN
 from ringback import clock
+from ringback.billing.engine.going_on import uses as engine_uses
 from ringback.billing.engine.lost import close_lost
 from ringback.billing.engine.models import EngineSession
-from ringback.billing.engine.queries import uses as engine_uses
 from ringback.billing.entities import service as entities
 from ringback.billing.entities.errors import InUse
 from ringback.billing.entities.models import TYPES, Account, Customer

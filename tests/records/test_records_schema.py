@@ -57,6 +57,11 @@ def test_migrations_make_exactly_the_tables_of_the_models(engine: Engine) -> Non
         assert compare_metadata(context, Record.metadata) == []
 
 
+def test_the_steps_are_known_without_alembic() -> None:
+    assert schema._steps() == set(STEPS)
+    assert max(schema._steps()) == STEPS[-1]
+
+
 def test_constraints_have_the_names_of_the_models(engine: Engine) -> None:
     migrate(engine)
     inspector = inspect(engine)

@@ -85,23 +85,42 @@ _FIRST = {
 }
 
 
-def records(request: Request) -> Engine:
+# What does not wait is `async`: anything else is handed to a thread, which takes longer than most of it does.
+
+
+async def records(request: Request) -> Engine:
     """The engine that the application opened at its start."""
+    return _records(request)
+
+
+def _records(request: Request) -> Engine:
     engine: Engine = request.app.state.records
     return engine
 
 
-def settings(request: Request) -> Settings:
+async def settings(request: Request) -> Settings:
+    return _settings(request)
+
+
+def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def visitor(request: Request) -> Visitor:
+async def visitor(request: Request) -> Visitor:
+    return _visitor(request)
+
+
+def _visitor(request: Request) -> Visitor:
     address = request.client.host if request.client else ""
     return Visitor(address, request.headers.get("user-agent", ""), getattr(request.state, "request_id", ""))
 
 
-def policy(request: Request) -> Policy:
+async def policy(request: Request) -> Policy:
+    return _policy(request)
+
+
+def _policy(request: Request) -> Policy:
     now: Callable[[], Policy] = getattr(request.app.state, "access_policy", Policy)
     return now()
 
@@ -125,13 +144,13 @@ def current_user(request: Request) -> Principal | None:
 
 def _principal(request: Request) -> Principal | None:
     """Raises NotSignedIn for a token that is no good."""
-    engine = records(request)
+    engine = _records(request)
     authorization = request.headers.get("authorization")
     if authorization is None:
         secret = request.cookies.get(COOKIE)
-        return principal_of_login(engine, secret, policy(request)) if secret else None
+        return principal_of_login(engine, secret, _policy(request)) if secret else None
     scheme, _, token = authorization.partition(" ")
-    principal = principal_of_token(engine, token.strip(), visitor(request)) if scheme.lower() == "bearer" else None
+    principal = principal_of_token(engine, token.strip(), _visitor(request)) if scheme.lower() == "bearer" else None
     if principal is None:
         request.state.viewer_name = ""
         raise NotSignedIn(
@@ -162,7 +181,7 @@ async def require_login(
         await request.close()  # the files of a form that was read for its token
 
 
-def require_user(request: Request, principal: SignedIn) -> Principal:
+async def require_user(request: Request, principal: SignedIn) -> Principal:
     """Somebody who has an environment, and nothing to do first. Raises also FirstThis, NoEnvironment."""
     if principal.due:
         raise FirstThis(request, principal.due)
@@ -185,7 +204,7 @@ def may(*permissions: Permission) -> Any:
     Raises NotAllowed, besides what `require_user` raises.
     """
 
-    def check(principal: RequiredUser) -> Principal:
+    async def check(principal: RequiredUser) -> Principal:
         for permission in permissions:
             if not principal.may(permission):
                 raise NotAllowed(permission)
@@ -201,7 +220,7 @@ def may_for_all(*permissions: Permission) -> Any:
     """
     allowed: Any = may(*permissions)
 
-    def check(principal: Principal = allowed) -> Principal:
+    async def check(principal: Principal = allowed) -> Principal:
         if not principal.everywhere:
             raise Problem(403, "This is for administrators of the whole installation.", title="Not allowed")
         return principal
@@ -209,13 +228,13 @@ def may_for_all(*permissions: Permission) -> Any:
     return Depends(check)
 
 
-def current_actor(request: Request, principal: SignedIn) -> Actor:
+async def current_actor(request: Request, principal: SignedIn) -> Actor:
     """Who is told to have done what the request does."""
     return actor_of_request(request, principal)
 
 
 def actor_of_request(request: Request, principal: Principal) -> Actor:
-    came = visitor(request)
+    came = _visitor(request)
     of = principal.user_id if principal.kind == "user" else principal.token_id
     realm = "api" if principal.kind == "token" or request.url.path.startswith("/api/") else "console"
     return Actor(principal.kind, principal.name, realm, str(of or ""), came.address, came.request_id)
@@ -235,7 +254,7 @@ def check_same_site(request: Request) -> None:
     """Refuses what a browser says another site sent (Origin, Sec-Fetch-Site). Raises CsrfRefused."""
     origin = request.headers.get("origin")
     ours = {request.url.netloc.lower()}
-    public_url = settings(request).public_url
+    public_url = _settings(request).public_url
     if public_url:
         ours.add(urlsplit(public_url).netloc.lower())
     if origin is not None and urlsplit(origin).netloc.lower() not in ours:

@@ -47,7 +47,7 @@ CSV_COLUMNS = (
 REALM_WORDS = {"console": "console", "api": "API", "cli": "command line", "task": "task", "engine": "billing engine"}
 
 
-def event_store(request: Request) -> EventStore:
+async def event_store(request: Request) -> EventStore:
     store: EventStore = request.app.state.events
     return store
 

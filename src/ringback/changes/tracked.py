@@ -9,7 +9,6 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, ClassVar, cast
 
-import psycopg
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import InstanceState, Mapped, Mapper, UOWTransaction, declared_attr, mapped_column
 from sqlalchemy.orm.base import NEVER_SET, NO_VALUE, instance_state
@@ -225,19 +224,24 @@ def _written(statement: str) -> frozenset[str]:
     return frozenset(name.rpartition(".")[2].strip(' \t\n"`[]').lower() for one in lists for name in one.split(","))
 
 
-class _GuardedCursor(psycopg.Cursor[Any]):
-    """COPY is the one way to write that goes by no event of SQLAlchemy."""
+@cache
+def _guarded_cursor() -> type[Any]:
+    """COPY is the one way to write that goes by no event of SQLAlchemy. Only who works with PostgreSQL loads its driver."""
+    import psycopg
 
-    def copy(self, statement: Any, *args: Any, **options: Any) -> Any:
-        text = statement.decode() if isinstance(statement, bytes) else str(statement)
-        _refuse(_written(text) & tracked_tables())
-        return super().copy(statement, *args, **options)
+    class GuardedCursor(psycopg.Cursor[Any]):
+        def copy(self, statement: Any, *args: Any, **options: Any) -> Any:
+            text = statement.decode() if isinstance(statement, bytes) else str(statement)
+            _refuse(_written(text) & tracked_tables())
+            return super().copy(statement, *args, **options)
+
+    return GuardedCursor
 
 
 @event.listens_for(Engine, "connect")
 def _guard_copy(connection: Any, _record: Any) -> None:
-    if isinstance(connection, psycopg.Connection):
-        connection.cursor_factory = _GuardedCursor
+    if hasattr(connection, "cursor_factory"):  # psycopg's
+        connection.cursor_factory = _guarded_cursor()
 
 
 def _refuse(tables: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from ringback.problem import Problem
 from ringback.records.tables import INSTALLATION
 
 
-def current(request: Request) -> Current:
+async def current(request: Request) -> Current:
     """The reader that the application started."""
     found: Current = request.app.state.configuration
     return found
@@ -26,7 +26,7 @@ def service(request: Request) -> ConfigurationService:
     return ConfigurationService(request.app.state.records, request.app.state.settings, request.app.state.options)
 
 
-def scope(
+async def scope(
     request: Request,
     user: RequiredUser,
     scope: Annotated[
@@ -41,7 +41,7 @@ def scope(
     return found
 
 
-def scope_to_write(
+async def scope_to_write(
     request: Request,
     scope: Annotated[str, Depends(scope)],
     _writer: Annotated[Principal, may(Permission.CONFIGURATION_WRITE)],

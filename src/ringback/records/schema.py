@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from ringback.records import postgresql
+from ringback.records import migrations, postgresql
 from ringback.records.engine import UNTRACKED, RecordsUnavailable, reading
+
+if TYPE_CHECKING:  # Alembic is imported where something is to be done: a tenth of a process's start
+    from alembic.config import Config
 
 VERSION_TABLE = "alembic_version"
 _LOCK_KEY = 0x52696E67  # an advisory lock is named by a number: ours
@@ -31,9 +33,10 @@ def migrate(engine: Engine) -> None:
     changed), sqlalchemy.exc.DatabaseError."""
     if migrations_current(engine):
         return
+    from alembic import command
+
     with _locked(engine) as (config, present):
-        unknown = present - {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        if unknown:
+        if unknown := present - _steps():
             raise SchemaTooNew(
                 f"the records are at step {', '.join(sorted(unknown))}, which this version does not know. "
                 "Start the Ringback that wrote them, or a newer one."
@@ -43,6 +46,8 @@ def migrate(engine: Engine) -> None:
 
 def migrate_down(engine: Engine, target: str) -> None:
     """Back to the step `target` ("base": no tables). What the steps in between added is lost."""
+    from alembic import command
+
     with _locked(engine) as (config, _):
         command.downgrade(config, target)
 
@@ -50,8 +55,21 @@ def migrate_down(engine: Engine, target: str) -> None:
 def migrations_current(engine: Engine) -> bool:
     """Whether the tables are what this version works with."""
     with reading(engine) as session:
-        present = set(MigrationContext.configure(session.connection()).get_current_heads())
-    return present == set(ScriptDirectory.from_config(_config()).get_heads())
+        return _present(session.connection()) == {max(_steps())}
+
+
+def _present(connection: Connection) -> set[str]:
+    """The step that the tables are at; nothing: there are none."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return set()
+    return set(connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608
+
+
+@cache
+def _steps() -> frozenset[str]:
+    """All that this version knows, by their numbers."""
+    versions = Path(migrations.__file__).with_name("versions")
+    return frozenset(file.name.partition("_")[0] for file in versions.glob("[0-9]*.py"))
 
 
 @contextmanager
@@ -61,8 +79,7 @@ def _locked(engine: Engine) -> Iterator[tuple[Config, set[str]]]:
         with engine.execution_options(**{UNTRACKED: True}).begin() as connection:
             if connection.dialect.name == "postgresql":
                 _wait_for_turn(connection)
-            present = set(MigrationContext.configure(connection).get_current_heads())
-            yield _config(connection), present
+            yield _config(connection), _present(connection)
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) != postgresql.LOCK_NOT_HAD:
             raise
@@ -83,6 +100,8 @@ def _wait_for_turn(connection: Connection) -> None:
 
 
 def _config(connection: Connection | None = None) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "ringback.records:migrations")
     config.set_main_option("path_separator", "os")

@@ -17,17 +17,17 @@ from ringback.sessions.share.schemas import Viewer
 from ringback.sessions.share.service import how_seen, record_view
 
 
-def _sessions(request: Request) -> SessionService:
+async def _sessions(request: Request) -> SessionService:
     service: SessionService = request.app.state.sessions
     return service
 
 
-def _events(request: Request) -> EventStore:
+async def _events(request: Request) -> EventStore:
     events: EventStore = request.app.state.events
     return events
 
 
-def _catalogue(request: Request) -> Catalogue:
+async def _catalogue(request: Request) -> Catalogue:
     catalogue: Catalogue = request.app.state.catalogue
     return catalogue
 
@@ -37,7 +37,7 @@ Events = Annotated[EventStore, Depends(_events)]
 Issues = Annotated[Catalogue, Depends(_catalogue)]
 
 
-def _seen(request: Request, engine: Records, reader: RequiredUser) -> Callable[[OpenedSession, str], None]:
+async def _seen(request: Request, engine: Records, reader: RequiredUser) -> Callable[[OpenedSession, str], None]:
     viewer = Viewer(reader.kind, reader.name, request.client.host if request.client else "")
 
     def record(opened: OpenedSession, how: str) -> None:

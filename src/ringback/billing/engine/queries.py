@@ -32,8 +32,6 @@ from ringback.billing.engine.direct import Prepared
 from ringback.billing.engine.models import CLOSED, LOST, PRICED, RESERVED, EngineSession
 from ringback.billing.engine.rating import LONGEST_PREFIX
 from ringback.billing.entities.addresses import AccountAddress
-from ringback.billing.entities.errors import Use
-from ringback.billing.entities.fields import Entity
 from ringback.billing.entities.models import (
     Account,
     AddOn,
@@ -46,7 +44,6 @@ from ringback.billing.entities.models import (
     Tariff,
 )
 from ringback.billing.entities.node import Node, NodeSender
-from ringback.billing.entities.service import MOST_COUNTED
 from ringback.billing.ledger.models import Xdr
 from ringback.records.engine import UnitOfWork
 from ringback.records.tables import UtcTime
@@ -317,17 +314,6 @@ def token_versions(session: Session, token_hash: str) -> tuple[int | None, int |
 
 def reserved(values: dict[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
-
-
-def uses(session: Session, entity: Entity) -> list[Use]:
-    """Calls that go on keep their account from being deleted: nothing could be charged for them."""
-    if not isinstance(entity, Account):
-        return []
-    going_on = select(EngineSession.id).where(EngineSession.account_id == entity.id, EngineSession.ended_at.is_(None))
-    count = session.scalar(select(func.count()).select_from(going_on.limit(MOST_COUNTED).subquery())) or 0
-    label = "call going on" if count == 1 else "calls going on"
-    path = f"accounts/{entity.id}/sessions"
-    return [Use("session", label, count, path, "", f"sessions?account={entity.id}")] if count else []
 
 
 def session_by_key(work: UnitOfWork, environment: str, key: str) -> EngineSession | None:

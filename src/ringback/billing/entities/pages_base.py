@@ -56,7 +56,7 @@ LIST = "/{kind:entity_path}"
 ONE = LIST + "/{row_id:int}"
 
 
-def entity_of(request: Request) -> EntityType:
+async def entity_of(request: Request) -> EntityType:
     """Of the first part of the path."""
     return BY_PATH[request.url.path.split("/")[1]]
 
@@ -64,7 +64,7 @@ def entity_of(request: Request) -> EntityType:
 TypeOfPath = Annotated[EntityType, Depends(entity_of)]
 
 
-def _of_many(entity: TypeOfPath) -> EntityType:
+async def _of_many(entity: TypeOfPath) -> EntityType:
     """Of a type that has many entities in an environment. Raises Problem for environments themselves."""
     if entity.name == "environment":
         raise Problem(404, "Environments are made and changed one by one.", title="Nothing here")
@@ -74,13 +74,13 @@ def _of_many(entity: TypeOfPath) -> EntityType:
 TypeOfMany = Annotated[EntityType, Depends(_of_many)]
 
 
-def _reader(user: RequiredUser, entity: TypeOfPath) -> Principal:
+async def _reader(user: RequiredUser, entity: TypeOfPath) -> Principal:
     if not user.may(entity.read):
         raise NotAllowed(entity.read)
     return user
 
 
-def _writer(user: RequiredUser, entity: TypeOfPath) -> Principal:
+async def _writer(user: RequiredUser, entity: TypeOfPath) -> Principal:
     for permission in (entity.read, entity.write):
         if not user.may(permission):
             raise NotAllowed(permission)

@@ -35,7 +35,7 @@ class NodesDocument(BaseModel, extra="forbid"):
     nodes: Annotated[list[RegisteredNode], Field(max_length=10_000)]
 
 
-def node_register(request: Request) -> service.NodeRegister:
+async def node_register(request: Request) -> service.NodeRegister:
     register: service.NodeRegister = request.app.state.nodes
     return register
 

@@ -18,7 +18,7 @@ PATH = "/api/v1/captures"
 router = APIRouter(tags=["captures"])
 
 
-def uploads_of(request: Request) -> Uploads:
+async def uploads_of(request: Request) -> Uploads:
     uploads: Uploads = request.app.state.uploads
     return uploads
 
