@@ -147,6 +147,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
     from ringback.billing.engine.app import BillingEngine, EngineApp
     from ringback.billing.engine.billing_log import BillingLog
     from ringback.billing.engine.counters import Counters, EngineMetrics
+    from ringback.billing.engine.one_packet import OnePacketProtocol
     from ringback.configuration.reader import Current
     from ringback.events import open_store
     from ringback.listen import shared_socket
@@ -172,7 +173,7 @@ def run_engine(settings: Settings, number: int = 0) -> None:
         date_header=False,
         lifespan="on",
         interface="asgi3",
-        http="httptools",
+        http=OnePacketProtocol,
         loop="uvloop",
         proxy_headers=False,
         timeout_keep_alive=75,  # nodes keep their connections

@@ -23,6 +23,7 @@ from ringback.billing.engine import options
 from ringback.billing.engine.app import BillingEngine, EngineApp
 from ringback.billing.engine.billing_log import BillingLog
 from ringback.billing.engine.counters import Counters, EngineMetrics
+from ringback.billing.engine.one_packet import OnePacketProtocol
 from ringback.billing.ledger.models import Xdr
 from ringback.billing.ledger.service import charge, pay
 from ringback.changes.service import changing
@@ -179,7 +180,8 @@ def running(engine: Engine, data: Path) -> Iterator[Running]:
     registry.register(EngineMetrics(data / "run"))
     billing = BillingEngine(engine, configured, log, counters)
     app = EngineApp(billing, log, counters, registry, lambda: {"records": checks.records(engine)})
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", interface="asgi3"))
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", interface="asgi3", http=OnePacketProtocol)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     log.start()
     thread.start()

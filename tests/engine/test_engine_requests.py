@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -17,6 +19,7 @@ from ringback import clock
 from ringback.access.tokens import revoke_token
 from ringback.billing.engine.models import EngineSession
 from ringback.records.engine import reading
+from running import PATIENCE
 
 BODY = {"node": "edge-1", "call_id": "c1", "account": JOHN, "caller": JOHN, "called": PRAGUE}
 
@@ -132,6 +135,27 @@ def test_paths_methods_and_sizes(live: Running, node: Asking) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"])
+def test_an_answer_is_one_packet_and_one_without_a_body_is_not_kept_back(live: Running) -> None:
+    address = urlsplit(live.url)
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as node:
+
+        def ask(method: str, more: bytes = b"") -> bytes:
+            node.sendall(b"%s /healthz HTTP/1.1\r\nHost: x\r\n%s\r\n" % (method.encode(), more))
+            return node.recv(65536)
+
+        assert ask("GET").endswith(b"\r\n\r\nok")
+        assert ask("HEAD").endswith(b"\r\n\r\n")
+        assert ask("GET").endswith(b"\r\n\r\nok")
+        body = b'{"node": "edge-1"}'
+        expecting = b"Expect: 100-continue\r\nContent-Length: %d\r\n" % len(body)
+        node.sendall(b"POST /aaa/v1/authorize HTTP/1.1\r\nHost: x\r\n%s\r\n" % expecting)
+        assert node.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        node.sendall(body)
+        assert node.recv(65536).startswith(b"HTTP/1.1 422 ")
+        assert ask("GET", b"Connection: close\r\n").endswith(b"\r\n\r\nok")
+        assert node.recv(65536) == b""
+
+
 def test_figures(live: Running, books: Books, node: Asking) -> None:
     node.authorize()
     node.authorize(called="33123")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
 
 import orjson
@@ -151,6 +152,7 @@ def unreadable(error: ValidationError) -> Problem:
                    title="The body cannot be used")  # fmt: skip
 
 
+@lru_cache(4096)
 def amount(value: Decimal) -> str:
     """With two places at least, as few as can be."""
     text = f"{value:.5f}".rstrip("0")
