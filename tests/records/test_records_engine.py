@@ -302,3 +302,11 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     path.write_bytes(b"these are not the records you look for" * 100)
     with pytest.raises(RecordsUnavailable, match="not a database"):
         open_engine(f"sqlite:///{path}")
+
+
+def test_a_new_file_is_opened_by_all_who_come_at_once(tmp_path: Path) -> None:
+    """SQLite refuses some of those that change the journal's mode in the same moment, without waiting."""
+    for number in range(60):
+        url = f"sqlite:///{tmp_path / str(number)}.sqlite"
+        for engine in at_once(*[partial(open_engine, url)] * 8):
+            engine.dispose()
