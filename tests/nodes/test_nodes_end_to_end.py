@@ -13,6 +13,8 @@ from kamailio import TOOLS, Provider, missing_tools, provider
 from playwright.sync_api import Browser, Page, expect
 from truth import TRUTH, lanes, told
 
+from chromium import sign_in
+
 pytestmark = [pytest.mark.nodes, pytest.mark.browser]
 
 WITHIN_S = 30.0  # from the end of a call until a person finds it: 2 where the machine has nothing else to do
@@ -53,11 +55,7 @@ def page(running: Provider, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="America/Chicago")
     context.set_default_timeout(20_000)
     page = context.new_page()
-    page.goto(f"{running.server.web}/login")
-    page.fill("[name=name]", "admin")
-    page.fill("[name=password]", running.server.password or "")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/sessions*")
+    sign_in(page, running.server.web, "admin", running.server.password or "")
     yield page
     context.close()
 

@@ -11,6 +11,7 @@ from edge import Edge
 from playwright.sync_api import Browser, Locator, Page, expect
 from provider import TOLL_FREE, Provider, provider
 
+from chromium import sign_in
 from running import command, until
 
 pytestmark = [pytest.mark.story1, pytest.mark.nodes, pytest.mark.browser, pytest.mark.timeout(400)]
@@ -53,11 +54,7 @@ def page(books: Provider, browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{books.server.web}/login")
-    page.fill("[name=name]", "admin")
-    page.fill("[name=password]", books.server.password or "")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/sessions*")
+    sign_in(page, books.server.web, "admin", books.server.password or "")
     yield page
     context.close()
     assert complaints == []

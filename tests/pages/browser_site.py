@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, exp
 from recorded_calls import Recorded
 
 from actors import by_tester
+from chromium import sign_in
 from ringback.access import passwords
 from ringback.access.service import add_user
 from ringback.app import create_app
@@ -112,11 +113,7 @@ class Visit:
         if site.url not in self._login:
             context = self._browser.new_context(timezone_id="America/Chicago")
             page = context.new_page()
-            page.goto(f"{site.url}/login")
-            page.fill("[name=name]", USER)
-            page.fill("[name=password]", PASSWORD)
-            page.keyboard.press("Enter")
-            page.wait_for_url("**/sessions*")
+            sign_in(page, site.url, USER, PASSWORD)
             self._login[site.url] = context.storage_state()
             context.close()
         return self._login[site.url]
