@@ -156,6 +156,7 @@ def test_an_answer_is_one_packet_and_one_without_a_body_is_not_kept_back(live: R
         assert node.recv(65536) == b""
 
 
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_figures(live: Running, books: Books, node: Asking) -> None:
     node.authorize()
     node.authorize(called="33123")

@@ -90,19 +90,11 @@ _FIRST = {
 
 async def records(request: Request) -> Engine:
     """The engine that the application opened at its start."""
-    return _records(request)
-
-
-def _records(request: Request) -> Engine:
     engine: Engine = request.app.state.records
     return engine
 
 
 async def settings(request: Request) -> Settings:
-    return _settings(request)
-
-
-def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
@@ -144,7 +136,7 @@ def current_user(request: Request) -> Principal | None:
 
 def _principal(request: Request) -> Principal | None:
     """Raises NotSignedIn for a token that is no good."""
-    engine = _records(request)
+    engine: Engine = request.app.state.records
     authorization = request.headers.get("authorization")
     if authorization is None:
         secret = request.cookies.get(COOKIE)
@@ -254,7 +246,7 @@ def check_same_site(request: Request) -> None:
     """Refuses what a browser says another site sent (Origin, Sec-Fetch-Site). Raises CsrfRefused."""
     origin = request.headers.get("origin")
     ours = {request.url.netloc.lower()}
-    public_url = _settings(request).public_url
+    public_url: str = request.app.state.settings.public_url
     if public_url:
         ours.add(urlsplit(public_url).netloc.lower())
     if origin is not None and urlsplit(origin).netloc.lower() not in ours:
